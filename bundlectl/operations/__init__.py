@@ -1,0 +1,1 @@
+"""The typed library: one verb a file."""

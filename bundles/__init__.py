@@ -1,0 +1,1 @@
+"""Release documents: read, verified, locked, planned."""

@@ -1,0 +1,1 @@
+"""Content: registries, layouts and archives, and copying between them."""

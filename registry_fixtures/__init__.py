@@ -1,0 +1,1 @@
+"""Registries and upstreams made up for trying and testing."""
