@@ -1,0 +1,206 @@
+"""Where everything of a lock goes on a target (``cli.md``, target flags): pure naming."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from bundlectl.errors import UsageError
+from mirror.oci.artifact import FILES_REPOSITORY, MANIFESTS_REPOSITORY, file_tag, wrap_file
+from mirror.oci.reference import Reference, by_digest_tag, check_repository
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from bundles.lock import Lock, LockedArtifact, LockedManifest
+    from mirror.oci.digest import Digest
+
+__all__ = [
+    "PACKAGE_BUNDLES_REPOSITORY",
+    "Naming",
+    "PlannedArtifact",
+    "PlannedManifest",
+    "TargetPlan",
+    "UpstreamNaming",
+    "document_tag",
+    "upstream_name",
+]
+
+PACKAGES_NAMESPACE: Final = "eks-anywhere"
+PACKAGE_BUNDLES_REPOSITORY: Final = "public.ecr.aws/eks-anywhere/eks-anywhere-packages-bundles"
+_PACKAGE_REGISTRY: Final = re.compile(r"[0-9]{12}\.dkr\.ecr(?:-fips)?\.[a-z0-9-]+\.amazonaws\.com(?:\.cn)?")
+_BUNDLE_NAME: Final = re.compile(r"(v?[0-9]+-[0-9]+)-(.+)")
+
+
+@dataclass(frozen=True, slots=True)
+class Naming:
+    """``HOST[:PORT][/PREFIX]`` and the ``--map`` rules.
+
+    ``registry/a/b:t`` becomes ``HOST/PREFIX[/NAMESPACE]/a/b:t``: the upstream host is dropped,
+    as EKS-A's registry mirror configuration expects. Registries of curated packages map to
+    ``eks-anywhere`` unless a rule says otherwise: the package controller looks for charts and
+    images under one name.
+    """
+
+    registry: str
+    prefix: str = ""
+    maps: tuple[tuple[str, str], ...] = ()
+
+    @classmethod
+    def parse(cls, target: str, maps: Iterable[str] = ()) -> Naming:
+        """Read ``--to`` and ``--map FROM=NAMESPACE``.
+
+        Raises:
+            UsageError: either is malformed.
+        """
+        host, _, prefix = target.rstrip("/").partition("/")
+        Reference.parse(f"{host}/{prefix or 'x'}")
+        rules = []
+        for text in maps:
+            source, equals, namespace = text.partition("=")
+            if not equals or not source:
+                raise UsageError(f"{text!r} is not a map rule", hint="write --map FROM=NAMESPACE")
+            if namespace:
+                check_repository(namespace.strip("/"))
+            rules.append((source.rstrip("/"), namespace.strip("/")))
+        return cls(host, prefix, tuple(rules))
+
+    def repository(self, upstream: str) -> str:
+        """The repository (without host) at the target for ``registry/repository`` upstream."""
+        registry, _, path = upstream.partition("/")
+        matching = [rule for rule in self.maps if _matches(rule[0], upstream)]
+        if matching:
+            namespace = max(matching, key=lambda rule: len(rule[0]))[1]
+        else:
+            namespace = PACKAGES_NAMESPACE if _PACKAGE_REGISTRY.fullmatch(registry) else ""
+        return "/".join(part for part in (self.prefix, namespace, path) if part)
+
+    def own(self, repository: str) -> str:
+        """The repository at the target for what has no upstream registry: files, documents."""
+        return f"{self.prefix}/{repository}" if self.prefix else repository
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamNaming:
+    """How a store names things: as upstream does."""
+
+    def repository(self, upstream: str) -> str:
+        """``upstream`` itself."""
+        return upstream
+
+    def own(self, repository: str) -> str:
+        """``repository`` itself."""
+        return repository
+
+
+def _matches(rule: str, name: str) -> bool:
+    return name.startswith(rule) and (len(name) == len(rule) or name[len(rule)] in "/:")
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedArtifact:
+    """An artifact, its repository at the target, its tag there, and the digest the tag will have."""
+
+    artifact: LockedArtifact
+    repository: str
+    tag: str
+    digest: Digest
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedManifest:
+    """A release document, its repository at the target, and its tags there."""
+
+    manifest: LockedManifest
+    repository: str
+    tags: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TargetPlan:
+    """Where everything goes, each name once."""
+
+    naming: Naming | UpstreamNaming
+    artifacts: tuple[PlannedArtifact, ...]
+    manifests: tuple[PlannedManifest, ...] = field(default=())
+
+    @classmethod
+    def of(cls, lock: Lock, naming: Naming | UpstreamNaming) -> TargetPlan:
+        """Name everything of ``lock``.
+
+        Raises:
+            UsageError: two artifacts would have one name and different digests.
+        """
+        artifacts = tuple(_place(artifact, naming) for artifact in lock.artifacts)
+        _refuse_collisions(artifacts)
+        return cls(naming, artifacts, tuple(_place_manifests(lock.manifests, naming)))
+
+
+def upstream_name(reference: str) -> tuple[str, str | None, Digest | None]:
+    """Part an artifact's reference into ``registry/repository``, tag and digest."""
+    parsed = Reference.parse(reference)
+    return parsed.name, parsed.tag, parsed.digest
+
+
+def _place(artifact: LockedArtifact, naming: Naming | UpstreamNaming) -> PlannedArtifact:
+    if artifact.type == "file":
+        wrapped = wrap_file(artifact.reference, artifact.digest, artifact.size, sha512=artifact.sha512)
+        digest = wrapped.manifest.descriptor.digest
+        return PlannedArtifact(artifact, naming.own(FILES_REPOSITORY), file_tag(artifact.reference), digest)
+    name, tag, _ = upstream_name(artifact.reference)
+    return PlannedArtifact(artifact, naming.repository(name), tag or by_digest_tag(artifact.digest), artifact.digest)
+
+
+def _refuse_collisions(artifacts: Iterable[PlannedArtifact]) -> None:
+    taken: dict[tuple[str, str], PlannedArtifact] = {}
+    for planned in artifacts:
+        first = taken.setdefault((planned.repository, planned.tag), planned)
+        if first.digest != planned.digest:
+            registry = planned.artifact.reference.partition("/")[0]
+            raise UsageError(
+                f"would get the name {planned.repository}:{planned.tag}, as {first.artifact.reference} does",
+                artifact=planned.artifact.reference,
+                hint=f"part them with --map {registry}=NAMESPACE",
+            )
+
+
+def document_tag(manifest: LockedManifest) -> str:
+    """The tag of a release document under ``bundlectl/manifests``: its name, made a legal tag."""
+    name = re.sub(r"[^A-Za-z0-9_.-]", "-", manifest.name or f"{manifest.kind}-{manifest.digest.encoded[:12]}")
+    return name.lstrip(".-")[:128] or manifest.digest.encoded[:12]
+
+
+def _place_manifests(manifests: Iterable[LockedManifest], naming: Naming | UpstreamNaming) -> Iterable[PlannedManifest]:
+    taken: dict[str, LockedManifest] = {}
+    newest: dict[str, LockedManifest] = {}
+    everything = list(manifests)
+    for manifest in everything:
+        if manifest.kind == "PackageBundle":
+            channel = _channel(manifest)
+            if channel not in newest or _age(manifest) > _age(newest[channel]):
+                newest[channel] = manifest
+    for manifest in everything:
+        if manifest.kind == "PackageBundle":
+            channel = _channel(manifest)
+            latest = (f"{channel}-latest",) if newest[channel] is manifest else ()
+            repository = manifest.url if manifest.oci_digest else PACKAGE_BUNDLES_REPOSITORY
+            yield PlannedManifest(manifest, naming.repository(repository), (document_tag(manifest), *latest))
+            continue
+        tag = document_tag(manifest)
+        first = taken.setdefault(tag, manifest)
+        if first.digest != manifest.digest:
+            raise UsageError(
+                f"two release documents are called {manifest.name!r}: {first.url} and {manifest.url}",
+                hint="mirror them to targets of their own (--to HOST/PREFIX)",
+            )
+        yield PlannedManifest(manifest, naming.own(MANIFESTS_REPOSITORY), (tag,))
+
+
+def _channel(manifest: LockedManifest) -> str:
+    match = _BUNDLE_NAME.fullmatch(manifest.name)
+    return match.group(1) if match else document_tag(manifest)
+
+
+def _age(manifest: LockedManifest) -> tuple[int, ...]:
+    return tuple(int(part) for part in re.findall(r"[0-9]+", manifest.name))

@@ -1,0 +1,86 @@
+"""Which of the artifacts of a release are wanted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Any
+
+from bundles.artifact import Artifact, Excluded
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from mirror.oci.platform import Platform
+
+__all__ = ["Selection"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selection:
+    """The selection flags of ``cli.md``; empty means everything."""
+
+    kube_versions: tuple[str, ...] = ()
+    providers: tuple[str, ...] = ()
+    platforms: tuple[Platform, ...] = ()
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    referrers: bool = True
+    files: bool = True
+    render_charts: bool = field(default=False)
+
+    def part(self, artifacts: Iterable[Artifact]) -> tuple[list[Artifact], list[Excluded]]:
+        """Part artifacts into the wanted ones and the others, each with its reason."""
+        wanted: list[Artifact] = []
+        excluded: list[Excluded] = []
+        for artifact in artifacts:
+            reason = self._reason(artifact)
+            if reason is None:
+                wanted.append(artifact)
+            else:
+                excluded.append(Excluded(artifact.reference, reason, ", ".join(sorted(artifact.found_in)[:1])))
+        return wanted, excluded
+
+    def _reason(self, artifact: Artifact) -> str | None:
+        checks = (
+            (not self.files and artifact.type == "file", "files are not wanted (--no-files)"),
+            (self._other_version(artifact), f"only Kubernetes {', '.join(self.kube_versions)} is wanted"),
+            (self._other_provider(artifact), f"only needed by provider {', '.join(sorted(artifact.providers))}"),
+            (self._other_platform(artifact), "for another platform"),
+            (bool(self.include) and not _named(artifact, self.include), "not included (--include)"),
+            (_named(artifact, self.exclude), "excluded (--exclude)"),
+        )
+        return next((reason for applies, reason in checks if applies), None)
+
+    def _other_version(self, artifact: Artifact) -> bool:
+        if not self.kube_versions or not artifact.kube_versions or artifact.management:
+            return False
+        return artifact.kube_versions.isdisjoint(self.kube_versions)
+
+    def _other_provider(self, artifact: Artifact) -> bool:
+        wanted = {provider.lower() for provider in self.providers}
+        needed = {provider.lower() for provider in artifact.providers}
+        return bool(wanted and needed and wanted.isdisjoint(needed))
+
+    def _other_platform(self, artifact: Artifact) -> bool:
+        if artifact.type != "file" or not self.platforms or not artifact.platforms:
+            return False
+        return not any(has.matches(wanted) for has in artifact.platforms for wanted in self.platforms)
+
+    def to_json(self) -> dict[str, Any]:
+        """Render as the ``selection`` of a lock."""
+        return {
+            "kubeVersions": sorted(self.kube_versions),
+            "providers": sorted(self.providers),
+            "platforms": sorted(str(platform) for platform in self.platforms),
+            "include": sorted(self.include),
+            "exclude": sorted(self.exclude),
+            "referrers": self.referrers,
+            "files": self.files,
+            "renderCharts": self.render_charts,
+        }
+
+
+def _named(artifact: Artifact, globs: Iterable[str]) -> bool:
+    names = {artifact.reference, artifact.name, *artifact.components}
+    return any(fnmatchcase(name, glob) for glob in globs for name in names)

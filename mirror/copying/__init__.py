@@ -1,0 +1,8 @@
+"""The copy engine: one scheduler over the unique blobs of everything that is copied."""
+
+from mirror.copying.engine import copy
+from mirror.copying.report import CopyReport, Failure
+from mirror.copying.root import Referrer, Root
+from mirror.copying.survey import Estimate, estimate
+
+__all__ = ["CopyReport", "Estimate", "Failure", "Referrer", "Root", "copy", "estimate"]

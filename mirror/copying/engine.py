@@ -1,0 +1,354 @@
+"""Copying many roots at once, each unique blob once.
+
+The order that makes a cut run harmless: blobs, then manifests children first, then referrers,
+then tags. A root is finished as soon as its last blob is there, so what a killed run leaves is
+whole artifacts, and blobs that nothing names yet.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from threading import Event, Lock
+from typing import TYPE_CHECKING, Final, Self
+
+from bundlectl.errors import BundlectlError, ContentError, InterruptError, MissingError, RegistryError, StoreError
+from bundlectl.events import ArtifactFinished, BytesMoved, Listener, TransferPlanned, ignore
+from mirror.copying.report import CopyReport, Failure
+from mirror.copying.survey import Surveyed, survey
+from mirror.copying.working import Workers, check_cancelled, persist
+from mirror.oci.reference import by_digest_tag
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from types import TracebackType
+
+    from mirror.copying.root import Root
+    from mirror.graph import Tree
+    from mirror.oci.descriptor import Descriptor
+    from mirror.oci.digest import Digest
+    from mirror.oci.manifest import Manifest
+    from mirror.oci.repository import BlobReader, Present, ReadRepository, Repository
+
+__all__ = ["SparseIndexRefusedError", "copy"]
+
+
+class SparseIndexRefusedError(RegistryError):
+    """The target takes no index of which only some platforms are present: the run ends."""
+
+
+_REFUSED_SPARSE: Final = frozenset({"MANIFEST_BLOB_UNKNOWN", "MANIFEST_UNKNOWN", "BLOB_UNKNOWN"})
+
+
+def copy(
+    roots: Sequence[Root],
+    *,
+    jobs: int,
+    listener: Listener = ignore,
+    cancel: Event | None = None,
+    concluded: Sequence[Failure] = (),
+) -> CopyReport:
+    """Bring every root to its target.
+
+    Args:
+        roots: what to copy; the same content may occur in many of them.
+        jobs: threads, and so the most requests under way at once.
+        listener: told of bytes and finished artifacts, from worker threads.
+        cancel: set by another thread to stop within a second.
+        concluded: artifacts that failed before copying began, to be counted in the report.
+
+    Returns:
+        What happened. A root that failed is listed there with the reason, and all others are
+        copied nevertheless.
+
+    Raises:
+        StoreError: the target cannot take anything any more (a full disk).
+        InterruptError: cancelled; what is at the target is whole, and the same call resumes.
+        BundlectlError: the target refuses the kind of content as a whole.
+    """
+    return _Run(roots, jobs, listener, cancel or Event(), concluded).run()
+
+
+@dataclass(slots=True, eq=False)
+class _Job:
+    """A root with the blobs it still waits for."""
+
+    surveyed: Surveyed
+    waiting: set[Digest] = field(default_factory=set)
+    failed: bool = False
+
+    @property
+    def root(self) -> Root:
+        return self.surveyed.root
+
+
+@dataclass(slots=True, eq=False)
+class _Blob:
+    """A unique blob: where it can be read, where it must be, and who waits for it there."""
+
+    descriptor: Descriptor
+    sources: dict[str, ReadRepository] = field(default_factory=dict)
+    targets: dict[str, Repository] = field(default_factory=dict)
+    waiting: dict[str, list[_Job]] = field(default_factory=dict)
+
+
+class _Run:
+    def __init__(
+        self,
+        roots: Sequence[Root],
+        jobs: int,
+        listener: Listener,
+        cancel: Event,
+        concluded: Sequence[Failure],
+    ) -> None:
+        self.roots = roots
+        self.listener = listener
+        self.cancel = cancel
+        self.lock = Lock()
+        self.workers = Workers(jobs, cancel)
+        self.report = CopyReport(artifacts_total=len(roots) + len(concluded), failed=list(concluded))
+
+    def run(self) -> CopyReport:
+        started = time.monotonic()
+        with self.workers:
+            self.listener(TransferPlanned(artifacts=len(self.roots)))
+            jobs = [job for job in self.workers.map(self._survey, self.roots) if job is not None]
+            blobs = self._unique_blobs(jobs)
+            for job in jobs:
+                if not job.waiting:
+                    self.workers.submit(self._finish, job)
+            for blob in sorted(blobs, key=lambda blob: -blob.descriptor.size):
+                self.workers.submit(self._transfer, blob)
+            self.workers.drain()
+        self.report.seconds = time.monotonic() - started
+        return self.report
+
+    def _survey(self, root: Root) -> _Job | None:
+        try:
+            surveyed = survey(root, self.cancel)
+        except (InterruptError, StoreError):
+            raise
+        except BundlectlError as error:
+            self._fail(root.label, error)
+            return None
+        if surveyed.up_to_date:
+            with self.lock:
+                self.report.artifacts_skipped += 1
+            self.listener(ArtifactFinished(root.label, "skipped"))
+            return None
+        return _Job(surveyed)
+
+    def _unique_blobs(self, jobs: Iterable[_Job]) -> list[_Blob]:
+        blobs: dict[Digest, _Blob] = {}
+        manifests: dict[Digest, int] = {}
+        for job in jobs:
+            root = job.root
+            for descriptor in job.surveyed.blobs().values():
+                blob = blobs.setdefault(descriptor.digest, _Blob(descriptor))
+                blob.sources.setdefault(root.source.name, root.source)
+                blob.targets.setdefault(root.target.name, root.target)
+                blob.waiting.setdefault(root.target.name, []).append(job)
+                job.waiting.add(descriptor.digest)
+            for tree in job.surveyed.trees:
+                manifests.update((entry.descriptor.digest, entry.descriptor.size) for entry in tree.manifests)
+        size = sum(blob.descriptor.size for blob in blobs.values())
+        self.report.blobs_total = len(blobs)
+        self.report.bytes_total = size + sum(manifests.values())
+        self.listener(TransferPlanned(blobs=len(blobs), bytes=size))
+        return list(blobs.values())
+
+    def _transfer(self, blob: _Blob) -> None:
+        """Bring a blob to its first repository, then queue its mounts into the others."""
+        targets = list(blob.targets.values())
+        try:
+            outcome = self._place(blob, targets[0], None)
+        except (InterruptError, StoreError):
+            raise
+        except BundlectlError as error:
+            for waiting in blob.waiting.values():
+                self._give_up(waiting, error)
+            return
+        with self.lock:
+            if outcome is None:
+                self.report.blobs_transferred += 1
+            else:
+                self.report.blobs_present += 1
+        for target in targets[1:]:
+            self.workers.submit(self._link, blob, target, targets[0])
+        self._arrived(blob, targets[0])
+
+    def _link(self, blob: _Blob, target: Repository, holder: Repository) -> None:
+        """Bring a blob into a further repository, without sending it again where that can be."""
+        try:
+            outcome = self._place(blob, target, holder.name.partition("/")[2])
+        except (InterruptError, StoreError):
+            raise
+        except BundlectlError as error:
+            self._give_up(blob.waiting[target.name], error)
+            return
+        if outcome == "mounted":
+            with self.lock:
+                self.report.blobs_mounted += 1
+        self._arrived(blob, target)
+
+    def _place(self, blob: _Blob, target: Repository, mount_from: str | None) -> Present | None:
+        """Return why nothing was sent, or None when the blob was; sources are tried in turn."""
+        failure: BundlectlError = MissingError("no source has the blob", artifact=str(blob.descriptor.digest))
+        for source in blob.sources.values():
+            transfer = _BlobTransfer(self, blob.descriptor, source, target, shown=mount_from is None)
+            try:
+                return persist(lambda transfer=transfer: transfer.attempt(mount_from), self.cancel)  # type: ignore[misc]
+            except (MissingError, ContentError) as error:
+                transfer.report(0)
+                failure = error
+        raise failure
+
+    def _arrived(self, blob: _Blob, target: Repository) -> None:
+        ready = []
+        with self.lock:
+            for job in blob.waiting[target.name]:
+                job.waiting.discard(blob.descriptor.digest)
+                if not job.waiting and not job.failed:
+                    ready.append(job)
+        for job in ready:
+            self.workers.submit(self._finish, job)
+
+    def _finish(self, job: _Job) -> None:
+        """Publish a root whose blobs are all there: manifests, referrers, tags."""
+        root = job.root
+        try:
+            *referrers, main = job.surveyed.trees
+            for referrer, tree in zip(root.referrers, referrers, strict=True):
+                self._publish(root.target, tree, referrer.tag)
+            self._publish_root(root, main)
+        except (InterruptError, StoreError):
+            raise
+        except BundlectlError as error:
+            if isinstance(error, SparseIndexRefusedError):
+                raise
+            self._give_up([job], error)
+            return
+        with self.lock:
+            self.report.artifacts_done += 1
+        self.listener(ArtifactFinished(root.label, "done"))
+
+    def _publish(self, target: Repository, tree: Tree, tag: str | None) -> None:
+        for manifest in tree.manifests[:-1]:
+            self._put(target, manifest)
+        self._put(target, tree.root, tag)
+
+    def _publish_root(self, root: Root, main: Tree) -> None:
+        for manifest in main.manifests[:-1]:
+            self._put(root.target, manifest)
+        try:
+            for tag in root.tags:
+                self._put(root.target, main.root, tag)
+        except RegistryError as error:
+            if not main.left_out or error.error_code not in _REFUSED_SPARSE:
+                raise
+            children = [item for item in main.manifests[:-1] if not item.is_index]
+            named_by_digest = by_digest_tag(root.descriptor.digest) in root.tags
+            if len(children) != 1 or named_by_digest:
+                raise SparseIndexRefusedError(
+                    "the target refuses an index whose other platforms are absent",
+                    status=error.status,
+                    error_code=error.error_code,
+                    artifact=root.label,
+                    hint="mirror all platforms, or (where nothing is pulled by digest) exactly one",
+                ) from error
+            for tag in root.tags:
+                self._put(root.target, children[0], tag)
+            with self.lock:
+                self.report.not_addressable.append(f"{root.target.name}@{root.descriptor.digest}")
+
+    def _put(self, target: Repository, manifest: Manifest, tag: str | None = None) -> None:
+        check_cancelled(self.cancel)
+        persist(lambda: target.put_manifest(manifest, tag=tag), self.cancel)
+
+    def _give_up(self, jobs: Iterable[_Job], error: BundlectlError) -> None:
+        for job in jobs:
+            with self.lock:
+                if job.failed:
+                    continue
+                job.failed = True
+            self._fail(job.root.label, error)
+
+    def _fail(self, label: str, error: BundlectlError) -> None:
+        code = error.exit_code if error.exit_code == 3 else 4  # noqa: PLR2004 -- cli.md
+        failure = Failure(label, error.code, str(error), error.hint, code)
+        with self.lock:
+            self.report.failed.append(failure)
+        self.listener(ArtifactFinished(label, "failed", str(error)))
+
+
+class _BlobTransfer:
+    """The tries of one blob into one repository, and the bytes reported for them.
+
+    The bytes of a blob count once in the progress that is shown, however many repositories get it.
+    """
+
+    def __init__(
+        self, run: _Run, descriptor: Descriptor, source: ReadRepository, target: Repository, *, shown: bool
+    ) -> None:
+        self.run = run
+        self.descriptor = descriptor
+        self.source = source
+        self.target = target
+        self.reported: int = 0
+        self.shown = shown
+
+    def attempt(self, mount_from: str | None) -> Present | None:
+        """Try once: return why nothing was sent, or None when the blob was."""
+        check_cancelled(self.run.cancel)
+        upload = self.target.begin_blob(self.descriptor, mount_from=mount_from)
+        if isinstance(upload, str):
+            self.report(self.descriptor.size)
+            return upload
+        try:
+            upload.write(lambda: self.open(upload.offset()))
+        except BaseException:
+            upload.cancel()
+            raise
+        return None
+
+    def open(self, offset: int) -> BlobReader:
+        """Open the source where the target stands; bytes reported beyond that are taken back."""
+        self.report(offset)
+        return _CountedReader(self.source.open_blob(self.descriptor, offset), self)
+
+    def report(self, position: int) -> None:
+        """Tell the listener that the transfer now stands at ``position`` bytes."""
+        if self.shown and position != self.reported:
+            self.run.listener(BytesMoved(position - self.reported))
+            self.reported = position
+
+    def moved(self, count: int) -> None:
+        """Count bytes that went over the wire."""
+        check_cancelled(self.run.cancel)
+        with self.run.lock:
+            self.run.report.bytes_transferred += count
+        self.report(self.reported + count)
+
+
+class _CountedReader:
+    """A reader that reports what is read, and stops when the run is cancelled."""
+
+    def __init__(self, reader: BlobReader, transfer: _BlobTransfer) -> None:
+        self._reader = reader
+        self._transfer = transfer
+
+    def read(self, size: int = -1, /) -> bytes:
+        block = self._reader.read(size)
+        self._transfer.moved(len(block))
+        return block
+
+    def close(self) -> None:
+        self._reader.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+    ) -> None:
+        self.close()

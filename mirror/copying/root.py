@@ -1,0 +1,41 @@
+"""What is to be copied: pure intent."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mirror.oci.descriptor import Descriptor
+    from mirror.oci.digest import Digest
+    from mirror.oci.platform import Platform
+    from mirror.oci.repository import ReadRepository, Repository
+
+__all__ = ["Referrer", "Root"]
+
+
+@dataclass(frozen=True, slots=True)
+class Referrer:
+    """A signature, SBOM or attestation of a root; ``tag`` where cosign's tag scheme names it."""
+
+    descriptor: Descriptor
+    tag: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Root:
+    """One artifact on its way from a source repository to a target repository.
+
+    ``label`` is how it is called in reports. ``tags`` (at least one) are written last.
+    ``manifests`` are the digests of every manifest it needs, where a lock knows them: an index
+    that is at the target is then taken as whole only when these are there too.
+    """
+
+    label: str
+    source: ReadRepository
+    target: Repository
+    descriptor: Descriptor
+    tags: tuple[str, ...]
+    platforms: tuple[Platform, ...] = ()
+    referrers: tuple[Referrer, ...] = ()
+    manifests: tuple[Digest, ...] = ()

@@ -1,0 +1,125 @@
+"""Finding out what a run has to do: what is there already, and what each root needs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from threading import Event
+from typing import TYPE_CHECKING
+
+from bundlectl.errors import MissingError
+from mirror.copying.working import Workers, check_cancelled, persist
+from mirror.graph import Tree, walk
+from mirror.oci.descriptor import Descriptor
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mirror.copying.root import Root
+    from mirror.oci.digest import Digest
+    from mirror.oci.repository import Repository
+
+__all__ = ["Estimate", "Surveyed", "estimate", "survey"]
+
+
+@dataclass(frozen=True, slots=True)
+class Surveyed:
+    """A root, and the trees it needs at the target: its referrers', then its own; none if up to date."""
+
+    root: Root
+    trees: tuple[Tree, ...]
+
+    @property
+    def up_to_date(self) -> bool:
+        """Whether nothing has to be done."""
+        return not self.trees
+
+    def blobs(self) -> dict[Digest, Descriptor]:
+        """Every blob of every tree, once."""
+        return {blob.digest: blob for tree in self.trees for blob in tree.blobs}
+
+
+def survey(root: Root, cancel: Event) -> Surveyed:
+    """Ask the target whether ``root`` is there; if not, walk it at the source.
+
+    A tag is written last, so a tag that points at the right digest proves the run before got
+    to its end. It does not prove which children of an index were wanted then, nor that the
+    signatures are the same ones, hence the further look at manifests the lock knows of.
+
+    Raises:
+        MissingError, ContentError, RegistryError, TransportError: from either side.
+    """
+    check_cancelled(cancel)
+    if persist(lambda: _is_current(root), cancel):
+        return Surveyed(root, ())
+    trees = []
+    for referrer in root.referrers:
+        check_cancelled(cancel)
+        found = referrer.descriptor
+        trees.append(persist(lambda found=found: walk(root.source, found), cancel))  # type: ignore[misc]
+    trees.append(persist(lambda: walk(root.source, root.descriptor, platforms=root.platforms), cancel))
+    return Surveyed(root, tuple(trees))
+
+
+def _is_current(root: Root) -> bool:
+    for tag in root.tags:
+        try:
+            found = root.target.resolve(tag)
+        except MissingError:
+            return False
+        if found.digest != root.descriptor.digest:
+            return False
+    own = root.descriptor.digest
+    needed = [Descriptor("", digest, 0) for digest in root.manifests if digest != own]
+    needed += [referrer.descriptor for referrer in root.referrers]
+    return all(root.target.has(_as_manifest(item)) for item in needed)
+
+
+def _as_manifest(descriptor: Descriptor) -> Descriptor:
+    if descriptor.is_manifest:
+        return descriptor
+    return Descriptor("application/vnd.oci.image.manifest.v1+json", descriptor.digest, descriptor.size)
+
+
+@dataclass(slots=True, kw_only=True)
+class Estimate:
+    """What a run would do. ``bytes`` are exact: unique blobs that no repository of the target has."""
+
+    artifacts: int = 0
+    up_to_date: int = 0
+    blobs: int = 0
+    bytes: int = 0
+    pending: list[str] = field(default_factory=list)
+
+
+def estimate(roots: Sequence[Root], *, jobs: int, cancel: Event | None = None) -> Estimate:
+    """Compute what ``copy`` would send, changing nothing.
+
+    Raises:
+        MissingError, ContentError, RegistryError, TransportError: the first that either side gave.
+    """
+    cancel = cancel or Event()
+    result = Estimate(artifacts=len(roots))
+    with Workers(jobs, cancel) as workers:
+        surveyed = workers.map(lambda root: survey(root, cancel), roots)
+        wanted: dict[Digest, tuple[Descriptor, dict[str, Repository]]] = {}
+        manifests: dict[Digest, int] = {}
+        for item in surveyed:
+            if item.up_to_date:
+                result.up_to_date += 1
+                continue
+            result.pending.append(item.root.label)
+            for blob in item.blobs().values():
+                wanted.setdefault(blob.digest, (blob, {}))[1][item.root.target.name] = item.root.target
+            for tree in item.trees:
+                manifests.update((entry.descriptor.digest, entry.descriptor.size) for entry in tree.manifests)
+
+        def absent(entry: tuple[Descriptor, dict[str, Repository]]) -> int:
+            blob, targets = entry
+            check_cancelled(cancel)
+            present = any(persist(lambda t=target: t.has(blob), cancel) for target in targets.values())  # type: ignore[misc]
+            return 0 if present else blob.size
+
+        sizes = workers.map(absent, wanted.values())
+    result.blobs = sum(1 for size in sizes if size)
+    result.bytes = sum(sizes) + sum(manifests.values())
+    return result

@@ -1,0 +1,124 @@
+"""The lock format (docs/adr/0002-lock-format.md)."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bundlectl.errors import ContentError
+from bundles.artifact import Excluded
+from bundles.lock import Lock, LockedArtifact, LockedManifest, LockedReferrer, LockedSource
+from bundles.selection import Selection
+from mirror.oci.digest import Digest
+from mirror.oci.manifest import canonical_json
+from mirror.oci.platform import Platform
+
+ROOT, LAYER, SIGNATURE = (Digest.of(name) for name in (b"root", b"layer", b"signature"))
+
+
+def artifact(reference: str = "public.ecr.aws/a/b:1", **more: object) -> LockedArtifact:
+    return LockedArtifact(
+        type="image",
+        name="b",
+        reference=reference,
+        digest=ROOT,
+        size=12,
+        media_type="application/vnd.oci.image.index.v1+json",
+        trust="off",
+        platforms=(Platform("linux", "arm64", "v8"), Platform("linux", "amd64")),
+        components=("b", "a"),
+        kube_versions=("1.33",),
+        found_in=("x#y",),
+        manifests=(ROOT,),
+        blobs=(LAYER,),
+        referrers=(LockedReferrer(digest=SIGNATURE, media_type="m", tag="sha256-x.sig", manifests=(SIGNATURE,)),),
+        **more,  # type: ignore[arg-type]
+    )
+
+
+def lock(*artifacts: LockedArtifact) -> Lock:
+    return Lock(
+        sources=(LockedSource("eks-a:v0.24.1", "Bundles", "bundles-122", 122),),
+        selection=Selection().to_json(),
+        manifests=(
+            LockedManifest(kind="Bundles", name="bundles-122", url="https://x/y", digest=LAYER, size=3, trust="off"),
+        ),
+        artifacts=artifacts or (artifact(),),
+        blobs={ROOT: 5, LAYER: 7, SIGNATURE: 2},
+        excluded=(Excluded("<placeholder>", "is a placeholder"),),
+        weakened=("verification off",),
+    )
+
+
+def test_a_lock_survives_being_written_and_read() -> None:
+    raw = lock().to_bytes()
+    assert Lock.from_bytes(raw, origin="x").to_bytes() == raw
+
+
+def test_the_order_in_which_things_were_found_does_not_show() -> None:
+    one, two = artifact("public.ecr.aws/a/b:1"), artifact("public.ecr.aws/a/c:1")
+    turned = replace(one, components=("a", "b"), platforms=tuple(reversed(one.platforms)))
+    assert lock(one, two).to_bytes() == lock(two, turned).to_bytes()
+
+
+def test_a_lock_is_canonical_json() -> None:
+    raw = lock().to_bytes()
+    again = json.dumps(json.loads(raw), sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+    assert raw == again
+
+
+def test_a_digest_without_a_size_is_refused() -> None:
+    with pytest.raises(ContentError, match="has no size"):
+        replace(lock(), blobs={ROOT: 5}).to_bytes()
+
+
+def test_one_reference_is_locked_once() -> None:
+    with pytest.raises(ContentError, match="twice"):
+        lock(artifact(), artifact()).to_bytes()
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        (("kind",), "Bundle"),
+        (("apiVersion",), "bundlectl.dev/v2"),
+        (("extra",), 1),
+        (("artifacts", 0, "unknown"), 1),
+        (("artifacts", 0, "digest"), "sha256:short"),
+        (("artifacts", 0, "type"), "tarball"),
+        (("artifacts", 0, "size"), -1),
+        (("blobs", "not-a-digest"), 1),
+        (("blobs", str(ROOT)), 1.5),
+    ],
+)
+def test_what_the_schema_does_not_know_is_refused_and_named(path: tuple[str | int, ...], value: object) -> None:
+    document = json.loads(lock().to_bytes())
+    at = document
+    for step in path[:-1]:
+        at = at[step]
+    at[path[-1]] = value
+    with pytest.raises(ContentError) as caught:
+        Lock.from_bytes(canonical_json(document), origin="my.lock")
+    assert "my.lock" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "alter",
+    [
+        lambda raw: raw + b"\n",
+        lambda raw: raw.replace(b'"size":12', b'"size":12.0'),
+        lambda raw: raw.replace(b'{"apiVersion', b'{"kind":"x","apiVersion'),
+    ],
+)
+def test_a_lock_that_is_not_canonical_is_refused(alter: Callable[[bytes], bytes]) -> None:
+    with pytest.raises(ContentError, match="canonical"):
+        Lock.from_bytes(alter(lock().to_bytes()), origin="x")
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_are_a_lock_or_a_content_error(raw: bytes) -> None:
+    with pytest.raises(ContentError):
+        Lock.from_bytes(raw, origin="x")
