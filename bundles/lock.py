@@ -253,7 +253,7 @@ class Lock:
         if len(raw) > _SIZE_LIMIT:
             raise ContentError(f"larger than {_SIZE_LIMIT} bytes", artifact=origin)
         try:
-            document = json.loads(raw)
+            document = json.loads(raw, parse_float=_refuse_float)
         except (ValueError, RecursionError) as error:
             raise ContentError(f"not JSON: {error}", artifact=origin, hint="a lock is never edited by hand") from error
         _validate(document, origin=origin)
@@ -294,6 +294,10 @@ class Lock:
     def unique_bytes(self) -> int:
         """Bytes of everything, each digest once."""
         return sum(self.blobs.values())
+
+
+def _refuse_float(text: str) -> float:
+    raise ValueError(f"{text[:50]} is not a whole number")
 
 
 def _referrer_order(item: LockedReferrer) -> tuple[str, str]:
