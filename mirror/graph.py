@@ -41,6 +41,12 @@ class Tree:
         """Bytes of all manifests and blobs."""
         return sum(item.descriptor.size for item in self.manifests) + sum(blob.size for blob in self.blobs)
 
+    def sizes(self) -> dict[Digest, int]:
+        """Bytes of every manifest and blob, by digest."""
+        found = {item.descriptor.digest: item.descriptor.size for item in self.manifests}
+        found.update((blob.digest, blob.size) for blob in self.blobs)
+        return found
+
     @property
     def platforms(self) -> tuple[Platform, ...]:
         """The platforms that indexes of this tree name and that were kept, sorted."""

@@ -1,0 +1,93 @@
+"""What the environment says: the only place that reads environment variables.
+
+Values are read once, at start, and handed down; no library looks at ``os.environ``.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["Environment", "read_environment"]
+
+_SYSTEM_CONFIG = Path("/etc/bundlectl/config.toml")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Environment:
+    """The environment, as far as bundlectl heeds it (options have their own variables)."""
+
+    http_proxy: str = field(default="", repr=False)
+    https_proxy: str = field(default="", repr=False)
+    no_proxy: str = ""
+    credential_files: tuple[Path, ...] = ()
+    """Where docker and podman keep credentials, in the order to ask; they need not exist."""
+    credential_json: str = field(default="", repr=False)
+    """``DOCKER_AUTH_CONFIG``: the content of a docker ``config.json``, ahead of all files."""
+    config_files: tuple[Path, ...] = ()
+    """Where a configuration file is looked for; the first that exists counts."""
+    no_color: bool = False
+    dumb_terminal: bool = False
+
+
+def read_environment(variables: Mapping[str, str] | None = None, *, home: Path | None = None) -> Environment:
+    """Read the environment.
+
+    Args:
+        variables: instead of the process's own.
+        home: instead of the user's home folder.
+    """
+    values = os.environ if variables is None else variables
+    folder = home or _home(values)
+    return Environment(
+        http_proxy=_either(values, "http_proxy"),
+        https_proxy=_either(values, "https_proxy"),
+        no_proxy=_either(values, "no_proxy"),
+        credential_files=_credential_files(values, folder),
+        credential_json=values.get("DOCKER_AUTH_CONFIG", ""),
+        config_files=(_config_home(values, folder) / "bundlectl" / "config.toml", _SYSTEM_CONFIG),
+        no_color=bool(values.get("NO_COLOR")),
+        dumb_terminal=values.get("TERM", "") == "dumb",
+    )
+
+
+def _credential_files(values: Mapping[str, str], home: Path) -> tuple[Path, ...]:
+    """Order the files: docker's, then podman's; ``REGISTRY_AUTH_FILE`` excludes all others.
+
+    Sources: docker CLI reference (``DOCKER_CONFIG``), containers-auth.json(5).
+    """
+    if exclusive := values.get("REGISTRY_AUTH_FILE"):
+        return (Path(exclusive),)
+    docker = Path(values["DOCKER_CONFIG"]) if values.get("DOCKER_CONFIG") else home / ".docker"
+    runtime = Path(values.get("XDG_RUNTIME_DIR") or f"/run/containers/{os.geteuid()}")
+    return (
+        docker / "config.json",
+        runtime / "containers" / "auth.json",
+        _config_home(values, home) / "containers" / "auth.json",
+    )
+
+
+def _config_home(values: Mapping[str, str], home: Path) -> Path:
+    """``$XDG_CONFIG_HOME``; a relative one is invalid and ignored (XDG Base Directory, "Basics")."""
+    stated = Path(values.get("XDG_CONFIG_HOME") or ".")
+    return stated if stated.is_absolute() else home / ".config"
+
+
+def _home(values: Mapping[str, str]) -> Path:
+    stated = values.get("HOME")
+    if stated:
+        return Path(stated)
+    try:
+        return Path.home()
+    except RuntimeError:  # a user without an entry in passwd, as in many containers
+        return Path("/")
+
+
+def _either(values: Mapping[str, str], name: str) -> str:
+    """Lower case first, as curl does: the upper-case form can be set by a header under CGI."""
+    return values.get(name) or values.get(name.upper(), "")

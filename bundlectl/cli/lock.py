@@ -1,0 +1,63 @@
+"""``bundlectl lock``."""
+
+from typing import Annotated
+
+import typer
+
+from bundlectl.cli.command import Invocation, command, option
+from bundlectl.cli.connection import build_connection, build_request
+from bundlectl.cli.files import write_result
+from bundlectl.cli.options import (
+    Follow,
+    Format,
+    FormatOptions,
+    OriginOptions,
+    SelectionOptions,
+    SourceOptions,
+    Sources,
+    TransportOptions,
+    TrustOptions,
+)
+from bundlectl.cli.running import run_session
+
+__all__ = ["register"]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+
+    @command(
+        app,
+        "lock",
+        examples=("bundlectl lock eks-a:v0.24.1 --kube-version 1.33 --out bundle.lock.json",),
+    )
+    def lock(
+        invocation: Invocation,
+        *,
+        sources: Sources,
+        selection: SelectionOptions,
+        source: SourceOptions,
+        origin: OriginOptions,
+        trust: TrustOptions,
+        transport: TransportOptions,
+        form: FormatOptions,
+        out: Annotated[str, option("--out", metavar="FILE", help="Where to write it; - is standard output.")] = "-",
+        follow: Follow = None,
+    ) -> int:
+        """Resolve everything that sources name to digests and sizes.
+
+        The lock is canonical JSON, whatever --output says: the same upstream state gives the
+        same bytes. What runs from a lock resolves no tag again. With --out FILE, --output json
+        tells of the file: its name, size and digest.
+        """
+        request = build_request(invocation, sources, selection=selection, origin=source, trust=trust, follow=follow)
+        connection = build_connection(invocation, transport, origin=origin, trust=trust)
+        from bundlectl.operations.lock import lock as resolve  # noqa: PLC0415 -- not for --help
+        from mirror.oci.digest import Digest  # noqa: PLC0415 -- not for --help
+
+        locked = run_session(invocation, connection, lambda session: resolve(request, session=session))
+        content = locked.to_bytes()
+        write_result(invocation.console, out, content)
+        if out != "-" and form.output is Format.JSON:
+            invocation.console.document({"out": out, "size": len(content), "digest": str(Digest.of(content))})
+        return 0

@@ -1,0 +1,1 @@
+"""JSON Schemas of what ``--output json`` shows, one file a document."""

@@ -1,0 +1,110 @@
+"""From SOURCEs to artifacts: read every document, join what they name, select."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from bundlectl.errors import UsageError
+from bundlectl.events import PhaseStarted
+from bundles.artifact import Artifact, Excluded, merge_artifacts
+from bundles.lock import Lock, LockedManifest, LockedSource
+from bundles.sources import read_source
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from bundlectl.operations.request import SourceRequest
+    from bundlectl.operations.session import Session
+    from bundles.sources.context import Loaded
+
+__all__ = ["Gathered", "gather"]
+
+
+@dataclass(frozen=True, slots=True)
+class Gathered:
+    """What all sources of a request name together.
+
+    ``artifacts`` are still to be resolved; ``locks`` are already pinned and stay as they are.
+    ``raw`` holds the bytes of every release document by digest text, to be stored or pushed as
+    they were received.
+    """
+
+    sources: tuple[LockedSource, ...]
+    artifacts: tuple[Artifact, ...]
+    manifests: tuple[LockedManifest, ...]
+    excluded: tuple[Excluded, ...]
+    raw: dict[str, bytes] = field(default_factory=dict, repr=False)
+    locks: tuple[tuple[Lock, str], ...] = ()
+    """Locks, each with the path of the store its content lies in, or an empty text."""
+
+
+def gather(request: SourceRequest, session: Session, *, follow: bool) -> Gathered:
+    """Read all sources of a request and select from what they name.
+
+    Args:
+        request: sources, selection, and how documents are believed.
+        session: connections.
+        follow: whether this command follows documents that others name; ``request.follow`` wins.
+
+    Raises:
+        UsageError: a source is of no known form.
+        ContentError: a document is malformed, or one reference has two digests.
+        VerificationError: a document cannot be believed.
+        TransportError: a document cannot be fetched.
+    """
+    if not request.sources:
+        raise UsageError("no source given", hint="name a release, a manifest, an image, a chart or a store")
+    context = session.context(request, follow=follow)
+    session.listener(PhaseStarted("reading", len(request.sources)))
+    loaded = [read_source(text, context) for text in dict.fromkeys(request.sources)]
+    artifacts = merge_artifacts(artifact for item in loaded for artifact in item.contents.artifacts)
+    wanted, not_selected = request.selection.part(artifacts)
+    excluded = {entry for item in loaded for entry in item.contents.excluded} | set(not_selected)
+    raw = {
+        str(document.verified.document.digest): document.verified.document.raw
+        for item in loaded
+        for document in item.documents
+    }
+    return Gathered(
+        sources=tuple(LockedSource(item.source, item.kind, item.name, _number(item.number)) for item in loaded),
+        artifacts=tuple(wanted),
+        manifests=tuple(_unique(_locked_manifests(loaded))),
+        excluded=tuple(sorted(excluded)),
+        raw=raw,
+        locks=tuple(_locks(loaded)),
+    )
+
+
+def _locks(loaded: Iterable[Loaded]) -> Iterable[tuple[Lock, str]]:
+    for item in loaded:
+        if item.lock is not None:
+            yield item.lock, item.store
+        yield from _locks(item.parts)
+
+
+def _number(value: object) -> int | None:
+    return value if isinstance(value, int) else None
+
+
+def _unique(manifests: Iterable[LockedManifest]) -> Iterable[LockedManifest]:
+    return {(item.kind, item.name, item.digest): item for item in manifests}.values()
+
+
+def _locked_manifests(loaded: Iterable[Loaded]) -> Iterable[LockedManifest]:
+    for item in loaded:
+        for entry in item.documents:
+            document = entry.verified.document
+            if document.kind == "Collection":
+                continue
+            yield LockedManifest(
+                kind=entry.kind,
+                name=entry.name,
+                url=entry.url,
+                digest=document.digest,
+                size=len(document.raw),
+                trust=entry.verified.trust,
+                verified_by=entry.verified.verified_by,
+                oci_digest=entry.oci_digest,
+                tags=entry.tags,
+            )

@@ -1,0 +1,172 @@
+"""``lock``: resolve sources to digests and sizes."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bundlectl.errors import ContentError, MissingError, UsageError
+from bundlectl.events import PhaseStarted
+from bundlectl.operations.gathering import Gathered, gather
+from bundlectl.operations.resolving import Pinned, Resolver
+from bundles.artifact import Artifact, Excluded
+from bundles.helm.rendering import Rendering
+from bundles.lock import Lock, LockedArtifact
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from bundlectl.operations.request import SourceRequest
+    from bundlectl.operations.session import Session
+    from bundles.selection import Selection
+    from mirror.copying import Failure
+    from mirror.layout import Store
+    from mirror.oci.digest import Digest
+
+__all__ = ["Locked", "lock", "lock_sources"]
+
+
+@dataclass(frozen=True, slots=True)
+class Locked:
+    """A lock, and what else a run from it needs.
+
+    ``raw`` are release documents by digest; ``stores`` says for each artifact's identity which
+    store holds its content, where it is not read from upstream; ``failed`` are artifacts that
+    could not be pinned.
+    """
+
+    lock: Lock
+    raw: dict[str, bytes] = field(default_factory=dict, repr=False)
+    stores: dict[tuple[str, str, str], str] = field(default_factory=dict)
+    failed: tuple[Failure, ...] = ()
+
+
+def lock(request: SourceRequest, *, session: Session) -> Lock:
+    """Resolve all sources to digests and sizes.
+
+    Raises:
+        ContentError: something is not what a document says; all such artifacts are named.
+        MissingError: something is not there; all such artifacts are named.
+        UsageError, VerificationError, TransportError: from reading the sources.
+    """
+    locked = lock_sources(request, session=session)
+    if locked.failed:
+        raise _summary(locked.failed)
+    return locked.lock
+
+
+def lock_sources(request: SourceRequest, *, session: Session, store: Store | None = None) -> Locked:
+    """Resolve all sources, going on past artifacts that cannot be pinned.
+
+    Args:
+        request: what to lock.
+        session: connections.
+        store: keeps files that must be read to learn their digest.
+
+    Raises:
+        ContentError: two sources pin one reference to two digests.
+        UsageError, VerificationError, TransportError: from reading the sources.
+    """
+    gathered = gather(request, session, follow=True)
+    session.listener(PhaseStarted("resolving", len(gathered.artifacts)))
+    resolver = Resolver(
+        session,
+        platforms=request.selection.platforms,
+        referrers=request.selection.referrers,
+        store=store,
+        rendering=Rendering(helm=_helm()) if request.selection.render_charts else None,
+    )
+    pinned = resolver.resolve(gathered.artifacts)
+    return _join(request, gathered, pinned, session)
+
+
+def _helm() -> Path | None:
+    found = shutil.which("helm")
+    return Path(found) if found else None
+
+
+def _join(request: SourceRequest, gathered: Gathered, pinned: Pinned, session: Session) -> Locked:
+    artifacts = {(item.type, item.reference): item for item in pinned.artifacts}
+    sizes = dict(pinned.sizes)
+    manifests = {(item.kind, item.name, item.digest): item for item in gathered.manifests}
+    excluded: set[Excluded] = {*gathered.excluded, *pinned.excluded}
+    stores: dict[tuple[str, str, str], str] = {}
+    weakened = {*session.connection.weakened}
+    for known, path in gathered.locks:
+        chosen, left = _select(known, request.selection)
+        for item in chosen:
+            earlier = artifacts.setdefault((item.type, item.reference), item)
+            if earlier.digest != item.digest:
+                raise ContentError(f"is locked to {earlier.digest} and to {item.digest}", artifact=item.reference)
+            if path:
+                stores[item.identity] = path
+            sizes.update((digest, known.blobs[digest]) for digest in item.all_digests())
+        manifests.update(((item.kind, item.name, item.digest), item) for item in known.manifests)
+        if path:
+            stores.update((("manifest", item.kind, str(item.digest)), path) for item in known.manifests)
+        excluded.update(known.excluded, left)
+        weakened.update(known.weakened)
+    result = Lock(
+        sources=gathered.sources,
+        selection=_selection(request, gathered),
+        manifests=tuple(manifests.values()),
+        artifacts=tuple(artifacts[key] for key in sorted(artifacts)),
+        blobs=_needed(artifacts.values(), sizes),
+        excluded=tuple(sorted(excluded)),
+        weakened=tuple(sorted(weakened)),
+    )
+    return Locked(result, gathered.raw, stores, tuple(pinned.failed))
+
+
+def _needed(artifacts: Iterable[LockedArtifact], sizes: dict[Digest, int]) -> dict[Digest, int]:
+    return {digest: sizes[digest] for item in artifacts for digest in item.all_digests()}
+
+
+def _selection(request: SourceRequest, gathered: Gathered) -> dict[str, object]:
+    """The selection to record: what a lock was made with stays, what narrows it further is added."""
+    own = request.selection.to_json()
+    if len(gathered.locks) != 1 or gathered.artifacts:
+        return own
+    return {
+        **gathered.locks[0][0].selection,
+        **{key: value for key, value in own.items() if isinstance(value, list) and value},
+    }
+
+
+def _select(known: Lock, selection: Selection) -> tuple[list[LockedArtifact], list[Excluded]]:
+    if selection.platforms and sorted(str(p) for p in selection.platforms) != known.selection.get("platforms"):
+        raise UsageError(
+            "a lock's platforms cannot be chosen again",
+            artifact=known.name,
+            hint="give --platform to the command that makes the lock",
+        )
+    wanted, left = selection.part(_as_artifact(item) for item in known.artifacts)
+    kept = {(item.type, item.reference) for item in wanted}
+    return [item for item in known.artifacts if (item.type, item.reference) in kept], left
+
+
+def _as_artifact(item: LockedArtifact) -> Artifact:
+    return Artifact(
+        type=item.type,
+        name=item.name,
+        reference=item.reference,
+        digest=item.digest,
+        size=item.size,
+        components=frozenset(item.components),
+        kube_versions=frozenset(item.kube_versions),
+        found_in=frozenset(item.found_in),
+        trust=item.trust,
+    )
+
+
+def _summary(failed: tuple[Failure, ...]) -> ContentError | MissingError:
+    shown = "; ".join(failure.error for failure in failed[:5])
+    more = f"; and {len(failed) - 5} more" if len(failed) > 5 else ""  # noqa: PLR2004
+    wrong = any(failure.exit_code == 3 for failure in failed)  # noqa: PLR2004 -- cli.md
+    kind = ContentError if wrong else MissingError
+    return kind(
+        f"{len(failed)} artifacts could not be resolved: {shown}{more}",
+        hint=failed[0].hint or "leave them out with --exclude, or try again",
+    )

@@ -1,0 +1,134 @@
+"""``mirror``: bring everything that sources name into a registry."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from bundlectl.events import PhaseStarted
+from bundlectl.operations.lock import Locked, lock_sources
+from bundlectl.operations.rooting import Rooting
+from bundles.plan import Naming, TargetPlan
+from mirror.copying import CopyReport, Estimate, copy, estimate
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from bundlectl.operations.request import SourceRequest
+    from bundlectl.operations.session import Session
+    from bundles.artifact import TrustLevel
+    from mirror.copying import Failure
+    from mirror.remote import RemoteRepository
+
+__all__ = ["MirrorPlan", "mirror", "plan"]
+
+
+@dataclass(frozen=True, slots=True)
+class MirrorPlan:
+    """What ``mirror`` would do: where everything goes, and the bytes that would be sent."""
+
+    target: TargetPlan
+    estimate: Estimate
+    failed: tuple[Failure, ...] = ()
+    weakened: tuple[str, ...] = ()
+
+    @property
+    def exit_code(self) -> int:
+        """0, or 3 or 4 when some artifact cannot be resolved."""
+        return CopyReport(failed=list(self.failed)).exit_code
+
+    def to_json(self) -> dict[str, Any]:
+        """Render for ``--dry-run --output json``."""
+        naming = self.target.naming
+        registry = naming.registry if isinstance(naming, Naming) else ""
+        pending = set(self.estimate.pending)
+        return {
+            "target": registry,
+            "artifacts": [
+                {
+                    "type": item.artifact.type,
+                    "reference": item.artifact.reference,
+                    "digest": str(item.digest),
+                    "target": f"{registry}/{item.repository}:{item.tag}",
+                    "upToDate": item.artifact.reference not in pending,
+                }
+                for item in self.target.artifacts
+            ],
+            "manifests": [
+                {
+                    "kind": item.manifest.kind,
+                    "name": item.manifest.name,
+                    "digest": str(item.manifest.digest),
+                    "targets": [f"{registry}/{item.repository}:{tag}" for tag in item.tags],
+                }
+                for item in self.target.manifests
+            ],
+            "totals": {
+                "artifacts": self.estimate.artifacts,
+                "upToDate": self.estimate.up_to_date,
+                "blobs": self.estimate.blobs,
+                "bytes": self.estimate.bytes,
+            },
+            "failed": [
+                {"reference": item.reference, "code": item.code, "error": item.error, "hint": item.hint}
+                for item in self.failed
+            ],
+            "weakened": list(self.weakened),
+        }
+
+
+def mirror(request: SourceRequest, *, target: Naming, session: Session) -> CopyReport:
+    """Bring everything that the sources name into a registry; what is there already is left alone.
+
+    Args:
+        request: what to mirror; a store among the sources is read instead of upstream.
+        target: registry, prefix and map rules.
+        session: connections.
+
+    Raises:
+        UsageError: two artifacts would get one name at the target.
+        RegistryError: the target refuses the content as a whole.
+        ContentError, VerificationError, TransportError: from reading the sources.
+        InterruptError: cancelled; the same call resumes.
+    """
+    locked = lock_sources(request, session=session)
+    planned = TargetPlan.of(locked.lock, target)
+    registry = session.target(target.registry)
+    with Rooting(locked, session) as rooting:
+        roots, lost = rooting.roots(
+            planned, lambda repository, _: registry.repository(repository), platforms=request.selection.platforms
+        )
+        session.listener(PhaseStarted("mirroring", len(roots)))
+        source, sent = session.requests() - registry.requests, registry.requests
+        report = copy(
+            roots,
+            jobs=session.jobs,
+            listener=session.listener,
+            cancel=session.cancelled,
+            concluded=(*locked.failed, *lost),
+        )
+    report.requests_target = registry.requests - sent
+    report.requests_source = session.requests() - registry.requests - source
+    report.weakened = list(locked.lock.weakened)
+    return report
+
+
+def plan(request: SourceRequest, *, target: Naming, session: Session) -> MirrorPlan:
+    """Work out what ``mirror`` would do, and change nothing.
+
+    Raises:
+        The same as ``mirror``.
+    """
+    locked: Locked = lock_sources(request, session=session)
+    planned = TargetPlan.of(locked.lock, target)
+    registry = session.target(target.registry)
+
+    def open_target(repository: str, trust: TrustLevel) -> RemoteRepository:
+        del trust
+        return registry.repository(repository)
+
+    with Rooting(locked, session) as rooting:
+        roots, lost = rooting.roots(planned, open_target, platforms=request.selection.platforms)
+        result = estimate(roots, jobs=session.jobs, cancel=session.cancelled)
+    failed: Iterable[Failure] = (*locked.failed, *lost)
+    return MirrorPlan(planned, result, tuple(failed), locked.lock.weakened)

@@ -1,0 +1,117 @@
+"""Finding signatures, SBOMs and attestations: OCI referrers, and cosign's tags."""
+
+from __future__ import annotations
+
+import re
+from threading import Lock as Mutex
+from typing import TYPE_CHECKING, Final
+
+from bundlectl.errors import MissingError, RegistryError
+from bundles.lock import LockedReferrer
+from mirror.copying.working import persist
+from mirror.graph import walk
+from mirror.oci.digest import Digest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from threading import Event
+
+    from mirror.graph import Tree
+    from mirror.oci.descriptor import Descriptor
+    from mirror.oci.repository import ReadRepository
+
+__all__ = ["ReferrerFinder"]
+
+_COSIGN_TAG: Final = re.compile(r"(sha256|sha512)-([0-9a-f]{64,128})\.(?:sig|att|sbom)")
+_COSIGN_SUFFIXES: Final = (".sig", ".att", ".sbom")
+_DEPTH: Final = 4
+
+
+class ReferrerFinder:
+    """Finds what refers to manifests; one instance a run, so that tags are listed once a repository."""
+
+    def __init__(self, cancel: Event) -> None:
+        self._cancel = cancel
+        self._mutex = Mutex()
+        self._cosign_tags: dict[str, dict[Digest, list[str]] | None] = {}
+
+    def find(self, repository: ReadRepository, tree: Tree, sizes: dict[Digest, int]) -> tuple[LockedReferrer, ...]:
+        """Pin what refers to any manifest of the tree, and what refers to that.
+
+        Args:
+            repository: where the tree was read.
+            tree: of the subject.
+            sizes: gets the size of everything that was found.
+
+        Raises:
+            TransportError, RegistryError, ContentError: a referrer cannot be read; it is never
+                left out in silence.
+        """
+        found: dict[tuple[Digest, str | None], LockedReferrer] = {}
+        subjects = [item.descriptor.digest for item in tree.manifests]
+        for _ in range(_DEPTH):
+            fresh: list[Digest] = []
+            for subject in subjects:
+                for descriptor, tag in self._referrers_of(repository, subject, root=tree.root.descriptor.digest):
+                    if (descriptor.digest, tag) in found:
+                        continue
+                    found[descriptor.digest, tag] = self._pin_referrer(repository, descriptor, tag, sizes)
+                    fresh.append(descriptor.digest)
+            if not fresh:
+                break
+            subjects = fresh
+        return tuple(found.values())
+
+    def _pin_referrer(
+        self, repository: ReadRepository, descriptor: Descriptor, tag: str | None, sizes: dict[Digest, int]
+    ) -> LockedReferrer:
+        below = persist(lambda: walk(repository, descriptor), self._cancel)
+        sizes.update(below.sizes())
+        return LockedReferrer(
+            digest=below.root.descriptor.digest,
+            media_type=below.root.descriptor.media_type,
+            artifact_type=descriptor.artifact_type or below.root.artifact_type,
+            tag=tag,
+            manifests=tuple(item.descriptor.digest for item in below.manifests),
+            blobs=tuple(blob.digest for blob in below.blobs),
+        )
+
+    def _referrers_of(
+        self, repository: ReadRepository, subject: Digest, *, root: Digest
+    ) -> list[tuple[Descriptor, str | None]]:
+        pointed = persist(lambda: repository.referrers(subject), self._cancel)
+        found: list[tuple[Descriptor, str | None]] = [(item, None) for item in pointed if item.is_manifest]
+        for tag in self._cosign_tags_of(repository, subject, root=root):
+            try:
+                found.append((persist(lambda tag=tag: repository.resolve(tag), self._cancel), tag))  # type: ignore[misc]
+            except MissingError:
+                continue
+        return found
+
+    def _cosign_tags_of(self, repository: ReadRepository, subject: Digest, *, root: Digest) -> list[str]:
+        """The tags of cosign's scheme that exist for a manifest: one listing serves a repository."""
+        with self._mutex:
+            listed = repository.name in self._cosign_tags
+        if not listed:
+            try:
+                tags: dict[Digest, list[str]] | None = _cosign_index(persist(repository.tags, self._cancel))
+            except RegistryError:
+                # Some registries list no tags for strangers; the root's own are then asked for one by one.
+                tags = None
+            with self._mutex:
+                self._cosign_tags[repository.name] = tags
+        known = self._cosign_tags[repository.name]
+        if known is not None:
+            return known.get(subject, [])
+        return (
+            [f"{subject.algorithm}-{subject.encoded}{suffix}" for suffix in _COSIGN_SUFFIXES] if subject == root else []
+        )
+
+
+def _cosign_index(tags: Iterable[str]) -> dict[Digest, list[str]]:
+    index: dict[Digest, list[str]] = {}
+    for tag in tags:
+        match = _COSIGN_TAG.fullmatch(tag)
+        if match:
+            index.setdefault(Digest(match[1], match[2]), []).append(tag)
+    return index

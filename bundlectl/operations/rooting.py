@@ -1,0 +1,178 @@
+"""From a lock to roots for the copy engine: where each artifact is read, and where it goes."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Self
+from urllib.parse import urlsplit
+
+from bundlectl.errors import BundlectlError, ContentError, InterruptError, MissingError, StoreError
+from bundles.helm.archive import CHART_LIMIT
+from bundles.helm.conversion import convert
+from bundles.plan import document_tag, upstream_name
+from mirror.copying import Failure, Referrer, Root
+from mirror.layout import Store
+from mirror.memory import MemoryRepository
+from mirror.oci.artifact import FILES_REPOSITORY, WrappedArtifact, wrap_document, wrap_file, wrap_package_bundle
+from mirror.oci.descriptor import Descriptor
+from mirror.oci.digest import Digest
+from mirror.remote import UrlRepository
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from bundlectl.operations.lock import Locked
+    from bundlectl.operations.session import Session
+    from bundles.artifact import TrustLevel
+    from bundles.lock import LockedArtifact, LockedManifest
+    from bundles.plan import PlannedArtifact, PlannedManifest, TargetPlan
+    from mirror.oci.manifest import Manifest
+    from mirror.oci.platform import Platform
+    from mirror.oci.repository import ReadRepository, Repository
+
+__all__ = ["Rooting"]
+
+_DOCUMENT_LIMIT: Final = 16 * 1024 * 1024
+
+
+class Rooting:
+    """Turns a plan into roots; a context manager that keeps the stores it reads from open."""
+
+    def __init__(self, locked: Locked, session: Session) -> None:
+        self._locked = locked
+        self._session = session
+        self._stack = ExitStack()
+        self._stores: dict[str, Store] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        self._stack.close()
+
+    def roots(
+        self,
+        plan: TargetPlan,
+        target: Callable[[str, TrustLevel], Repository],
+        *,
+        platforms: tuple[Platform, ...] = (),
+    ) -> tuple[list[Root], list[Failure]]:
+        """All artifacts and release documents of a plan.
+
+        Args:
+            plan: names at the target.
+            target: opens a repository there, for content of a trust level.
+            platforms: those that the lock was made for.
+
+        Returns:
+            The roots, and the release documents that cannot be had any more.
+        """
+        roots = [self._artifact(planned, target, platforms) for planned in plan.artifacts]
+        failures: list[Failure] = []
+        for planned in plan.manifests:
+            try:
+                roots.append(self._manifest(planned, target))
+            except (InterruptError, StoreError):
+                raise
+            except BundlectlError as error:
+                code = 3 if error.exit_code == 3 else 4  # noqa: PLR2004 -- cli.md
+                failures.append(Failure(planned.manifest.url, error.code, str(error), error.hint, code))
+        return roots, failures
+
+    def _artifact(
+        self,
+        planned: PlannedArtifact,
+        target: Callable[[str, TrustLevel], Repository],
+        platforms: tuple[Platform, ...],
+    ) -> Root:
+        artifact = planned.artifact
+        return Root(
+            label=artifact.reference,
+            source=self._source(artifact),
+            target=target(planned.repository, artifact.trust),
+            descriptor=Descriptor("", planned.digest, 0),
+            tags=(planned.tag,),
+            platforms=platforms,
+            referrers=tuple(
+                Referrer(Descriptor("", item.digest, 0, artifact_type=item.artifact_type), item.tag)
+                for item in artifact.referrers
+            ),
+            manifests=artifact.manifests,
+        )
+
+    def _source(self, artifact: LockedArtifact) -> ReadRepository:
+        path = self._locked.stores.get(artifact.identity)
+        if path:
+            store = self._store(path)
+            return store.repository(
+                FILES_REPOSITORY if artifact.type == "file" else upstream_name(artifact.reference)[0]
+            )
+        if artifact.type == "file":
+            wrapped = wrap_file(artifact.reference, artifact.digest, artifact.size, sha512=artifact.sha512)
+            url = self._session.reach(artifact.reference)
+            return UrlRepository(url, wrapped.manifest, wrapped.blobs, self._session.client)
+        if artifact.chart_url:
+            return MemoryRepository(artifact.reference, lambda: self._classic_chart(artifact))
+        return self._session.repository(upstream_name(artifact.reference)[0])
+
+    def _classic_chart(self, artifact: LockedArtifact) -> tuple[Manifest, Mapping[Digest, bytes]]:
+        url = artifact.chart_url or ""
+        chart = convert(self._session.client.fetch(self._session.reach(url), limit=CHART_LIMIT), origin=url)
+        return chart.manifest, chart.blobs
+
+    def _manifest(self, planned: PlannedManifest, target: Callable[[str, TrustLevel], Repository]) -> Root:
+        manifest = planned.manifest
+        path = self._locked.stores.get(("manifest", manifest.kind, str(manifest.digest)))
+        if manifest.oci_digest:
+            source: ReadRepository = (
+                self._store(path).repository(manifest.url) if path else self._session.repository(manifest.url)
+            )
+            descriptor = Descriptor("", manifest.oci_digest, 0)
+        else:
+            wrapped = self._wrap(manifest, path)
+            source = MemoryRepository(manifest.url, lambda: (wrapped.manifest, wrapped.blobs))
+            descriptor = wrapped.manifest.descriptor
+        return Root(
+            label=manifest.url if not manifest.oci_digest else f"{manifest.url}:{document_tag(manifest)}",
+            source=source,
+            target=target(planned.repository, manifest.trust),
+            descriptor=descriptor,
+            tags=planned.tags,
+        )
+
+    def _wrap(self, manifest: LockedManifest, path: str | None) -> WrappedArtifact:
+        raw = self._locked.raw.get(str(manifest.digest))
+        if raw is None:
+            raw = self._from_store(manifest, path) if path else self._from_origin(manifest)
+        if Digest.of(raw, manifest.digest.algorithm) != manifest.digest:
+            raise ContentError(
+                "is no longer the document that was locked", artifact=manifest.url, hint="make a new lock of it"
+            )
+        return wrap_package_bundle(raw) if manifest.kind == "PackageBundle" else wrap_document(raw, url=manifest.url)
+
+    def _from_store(self, manifest: LockedManifest, path: str) -> bytes:
+        with self._store(path).open_blob(manifest.digest) as reader:
+            return reader.read(_DOCUMENT_LIMIT)
+
+    def _from_origin(self, manifest: LockedManifest) -> bytes:
+        if urlsplit(manifest.url).scheme in ("http", "https"):
+            return self._session.client.fetch(self._session.reach(manifest.url), limit=_DOCUMENT_LIMIT)
+        if manifest.url.startswith("s3://"):
+            from bundles.sources.s3 import read_s3  # noqa: PLC0415 -- boto3, only where it is asked for
+
+            return read_s3(manifest.url)
+        try:
+            with Path(manifest.url).open("rb") as file:
+                return file.read(_DOCUMENT_LIMIT)
+        except OSError as error:
+            raise MissingError(
+                f"the release document cannot be read: {error.strerror}",
+                artifact=manifest.url,
+                hint="run from where the lock was made, or name the document beside the lock",
+            ) from error
+
+    def _store(self, path: str) -> Store:
+        if path not in self._stores:
+            self._stores[path] = self._stack.enter_context(Store.open(Path(path), read_only=True))
+        return self._stores[path]

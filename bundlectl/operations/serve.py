@@ -1,0 +1,188 @@
+"""``serve``: the embedded registry over a store."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from threading import Lock as Mutex
+from typing import TYPE_CHECKING, Final, Self
+
+from bundlectl.errors import BundlectlError, UsageError
+from bundlectl.events import Listener, ignore
+from bundles.lock import Lock
+from bundles.plan import Naming
+from mirror.layout import Store
+from mirror.oci.artifact import FILES_REPOSITORY, TITLE_ANNOTATION, file_tag
+from mirror.server import Access, Registry, RegistryServer, ServerOptions, TlsFiles, access_policy, load_users
+from mirror.server.selfsigned import self_signed
+from mirror.server.serving import parse_listen
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    from types import TracebackType
+
+    from mirror.oci.digest import Digest
+
+__all__ = ["RunningServer", "ServeOptions", "serve"]
+
+_REFRESH: Final = 1.0  # seconds between two looks at what the store holds, where a name is not known
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServeOptions:
+    """The flags of ``serve``."""
+
+    store: Path
+    listen: str = "127.0.0.1:5000"
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
+    tls_self_signed: bool = False
+    htpasswd: Path | None = None
+    anonymous_pull: bool = False
+    anonymous_push: bool = False
+    read_only: bool = False
+
+
+class RunningServer:
+    """A registry that answers until ``stop``; a context manager."""
+
+    def __init__(self, server: RegistryServer, store: Store) -> None:
+        self._server = server
+        self._store = store
+
+    @property
+    def url(self) -> str:
+        """Where clients reach it."""
+        return self._server.url
+
+    def stop(self) -> None:
+        """Stop within a second, and close the store. Harmless when repeated."""
+        self._server.stop()
+        self._store.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+
+def serve(options: ServeOptions, *, listener: Listener = ignore) -> RunningServer:
+    """Start serving a store.
+
+    What was downloaded is served under the names that ``mirror`` would give it (the upstream host
+    dropped), and under its full upstream name; what was pushed, under the name it was pushed as.
+
+    Raises:
+        UsageError: the options contradict each other.
+        ConfigError: passwords without TLS off loopback, a bad certificate, an address in use.
+        StoreError: the store cannot be used.
+    """
+    host, port = parse_listen(options.listen)
+    tls = _tls(options, host)
+    users = load_users(options.htpasswd) if options.htpasswd else None
+    policy = access_policy(
+        host=host,
+        tls=tls is not None,
+        htpasswd=users is not None,
+        anonymous_pull=options.anonymous_pull,
+        anonymous_push=options.anonymous_push,
+        read_only=options.read_only,
+    )
+    store = Store.open(options.store, create=policy.writable, read_only=not policy.writable)
+    try:
+        names = _Names(store)
+        app = Registry(
+            store,
+            resolve_name=names.resolve,
+            list_names=names.all,
+            files=lambda path: _file(store, path),
+            access=Access(policy, users),
+            options=ServerOptions(describe_collection=_describe),
+            listener=listener,
+        )
+        server = RegistryServer(app, host=host, port=port, tls=tls, listener=listener)
+        server.start()
+    except BaseException:
+        store.close()
+        raise
+    return RunningServer(server, store)
+
+
+def _tls(options: ServeOptions, host: str) -> TlsFiles | None:
+    if options.tls_self_signed:
+        if options.tls_cert or options.tls_key:
+            raise UsageError("--tls-self-signed makes its own certificate", hint="leave --tls-cert and --tls-key out")
+        return self_signed(options.store / "bundlectl" / "tls", host)
+    if not options.tls_cert and not options.tls_key:
+        return None
+    if not options.tls_cert or not options.tls_key:
+        raise UsageError("a certificate needs its key, and a key its certificate", hint="give --tls-cert and --tls-key")
+    return TlsFiles(options.tls_cert, options.tls_key)
+
+
+class _Names:
+    """From the names that clients use to repositories of the store."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._mutex = Mutex()
+        self._table: dict[str, str] = {}
+        self._read_at = float("-inf")
+
+    def resolve(self, path: str, namespace: str | None) -> str | None:
+        """The repository that ``path`` stands for; ``namespace`` is the upstream host, where it is told."""
+        if namespace is not None:
+            full = f"{namespace}/{path}"
+            if self._lookup(full) is not None:
+                return full
+        return self._lookup(path)
+
+    def all(self) -> list[str]:
+        """Every repository, by the name that is shortest to pull it by."""
+        naming = Naming("")
+        return sorted({_short(naming, repository) for repository in self._store.repositories()})
+
+    def _lookup(self, name: str) -> str | None:
+        with self._mutex:
+            found = self._table.get(name)
+            if found is None and time.monotonic() - self._read_at > _REFRESH:
+                self._table = self._read()
+                self._read_at = time.monotonic()
+                found = self._table.get(name)
+            return found
+
+    def _read(self) -> dict[str, str]:
+        naming = Naming("")
+        repositories = sorted(self._store.repositories(), reverse=True)
+        table = {_short(naming, repository): repository for repository in repositories}
+        table.update((repository, repository) for repository in repositories)
+        return table
+
+
+def _short(naming: Naming, repository: str) -> str:
+    host = repository.partition("/")[0]
+    upstream = "." in host or ":" in host or host == "localhost"
+    return naming.repository(repository) if upstream and "/" in repository else repository
+
+
+def _file(store: Store, path: str) -> tuple[Digest, int, str] | None:
+    """A file by ``HOST/PATH`` of its upstream URL."""
+    for scheme in ("https", "http"):
+        ref = store.ref(FILES_REPOSITORY, file_tag(f"{scheme}://{path}"))
+        if ref is not None:
+            manifest = store.repository(FILES_REPOSITORY).manifest(ref.descriptor)
+            layer = manifest.children()[-1]
+            return layer.digest, layer.size, layer.annotations.get(TITLE_ANNOTATION, "")
+    return None
+
+
+def _describe(name: str, raw: bytes) -> str:
+    try:
+        lock = Lock.from_bytes(raw, origin=name)
+    except BundlectlError:
+        return "not readable by this version"
+    sources = ", ".join(source.source for source in lock.sources)
+    return f"{len(lock.artifacts)} artifacts, {lock.unique_bytes():,} bytes, from {sources}"

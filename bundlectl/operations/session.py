@@ -1,0 +1,156 @@
+"""One run's connections: HTTP, registries, credentials, and the way to stop it all."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from threading import Event, Lock
+from typing import TYPE_CHECKING, Self
+
+from bundlectl.errors import UsageError
+from bundlectl.events import Listener, ignore
+from bundles.origins import rewrite
+from bundles.sources.context import SourceContext
+from mirror.http import HttpClient, Transport
+from mirror.remote import Credential, CredentialStore, RemoteRegistry, RemoteRepository
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from bundlectl.operations.request import SourceRequest
+
+__all__ = ["Connection", "Session"]
+
+_JOBS = 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Connection:
+    """How hosts are reached: values only, read from flags, files and the environment by the CLI.
+
+    ``jobs`` 0 means to choose. ``weakened`` says in words what of it weakens trust, and where
+    that came from; it is recorded in locks and reports.
+    """
+
+    transport: Transport = field(default_factory=Transport)
+    credential_files: tuple[Path, ...] = ()
+    credential_inline: str = field(default="", repr=False)
+    explicit: Mapping[str, Credential] = field(default_factory=dict, repr=False)
+    origins: Mapping[str, str] = field(default_factory=dict)
+    jobs: int = 0
+    weakened: tuple[str, ...] = ()
+
+
+class Session:
+    """Open connections of one run; a context manager, safe to share between threads."""
+
+    def __init__(self, connection: Connection | None = None, *, listener: Listener = ignore) -> None:
+        self.connection = connection or Connection()
+        self.listener = listener
+        self.cancelled = Event()
+        self.jobs = self.connection.jobs or _JOBS
+        self.client = HttpClient(self.connection.transport, listener=listener, pool_size=self.jobs + 2)
+        self._credentials = CredentialStore(
+            files=self.connection.credential_files,
+            inline=self.connection.credential_inline,
+            explicit=self.connection.explicit,
+            providers=(_ecr_credential,),
+        )
+        self._registries: dict[tuple[str, str], RemoteRegistry] = {}
+        self._lock = Lock()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close all connections."""
+        self.client.close()
+
+    def cancel(self) -> None:
+        """Stop everything under way within a second; safe to call from a signal handler's thread."""
+        self.cancelled.set()
+        self.client.cancel()
+
+    def registry(self, host: str) -> RemoteRegistry:
+        """The registry called ``host``, reached where ``--origin`` says."""
+        return self._registry(host, rewrite(host, self.connection.origins))
+
+    def target(self, host: str) -> RemoteRegistry:
+        """The registry ``host`` as a target: no ``--origin`` applies to what is written to."""
+        return self._registry(host, host)
+
+    def repository(self, name: str) -> RemoteRepository:
+        """The repository ``registry/path``, reached where ``--origin`` says.
+
+        Raises:
+            UsageError: an origin replaces the name of a repository by something else.
+        """
+        host, _, path = name.partition("/")
+        reached = rewrite(name, self.connection.origins)
+        if reached == name:
+            return self._registry(host, host).repository(path)
+        # The recorded name and the contacted one share their last components: those after FROM.
+        suffix = _common_suffix(name, reached)
+        if not suffix:
+            raise UsageError(
+                f"--origin cannot rename {name} to {reached}", hint="let FROM and TO name a registry or a namespace"
+            )
+        return self._registry(name.removesuffix(f"/{suffix}"), reached.removesuffix(f"/{suffix}")).repository(suffix)
+
+    def reach(self, url: str) -> str:
+        """The URL to ask for what is called ``url``."""
+        return rewrite(url, self.connection.origins)
+
+    def requests(self) -> int:
+        """Requests sent to registries so far, tokens not counted."""
+        return sum(registry.requests for registry in self._registries.values())
+
+    def context(self, request: SourceRequest, *, follow: bool) -> SourceContext:
+        """What readers of sources need; ``follow`` is what the command does unless told otherwise."""
+        return SourceContext(
+            client=self.client,
+            registry=self.registry,
+            repository=self.repository,
+            origins=self.connection.origins,
+            verify=request.verify,
+            follow=follow if request.follow is None else request.follow,
+            no_follow=request.follow is False,
+            release_url=request.release_url,
+            package_registry=request.package_registry,
+            package_image_registry=request.package_image_registry,
+            listener=self.listener,
+        )
+
+    def _registry(self, host: str, reached: str) -> RemoteRegistry:
+        with self._lock:
+            registry = self._registries.get((host, reached))
+            if registry is None:
+                registry = RemoteRegistry(
+                    host,
+                    client=self.client,
+                    credentials=self._credentials,
+                    origin=reached if reached != host else None,
+                )
+                self._registries[host, reached] = registry
+            return registry
+
+
+def _common_suffix(name: str, reached: str) -> str:
+    shared: list[str] = []
+    # The host never counts, on either side.
+    for ours, theirs in zip(reversed(name.split("/")[1:]), reversed(reached.split("/")[1:]), strict=False):
+        if ours != theirs:
+            break
+        shared.append(ours)
+    return "/".join(reversed(shared))
+
+
+def _ecr_credential(host: str) -> Credential | None:
+    if not (".dkr.ecr" in host or ".dkr-ecr" in host):
+        return None
+    from bundles.sources.ecr import ecr_credential  # noqa: PLC0415 -- boto3, only where a private ECR is asked
+
+    return ecr_credential(host)

@@ -1,0 +1,247 @@
+"""``verify``: is everything there, and is it what it should be."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from threading import Lock as Mutex
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+from bundlectl.errors import BundlectlError, ContentError, InterruptError, MissingError, UsageError
+from bundlectl.events import BytesMoved, PhaseStarted, TransferPlanned
+from bundles.lock import Lock
+from bundles.plan import TargetPlan
+from mirror.copying.working import Workers, check_cancelled, persist
+from mirror.layout import Store
+from mirror.oci.descriptor import Descriptor
+from mirror.oci.mediatype import OCTET_STREAM
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from bundlectl.operations.session import Session
+    from bundles.lock import LockedArtifact
+    from bundles.plan import Naming, PlannedArtifact, PlannedManifest
+    from mirror.oci.digest import Digest
+    from mirror.remote import RemoteRegistry, RemoteRepository
+
+__all__ = ["Finding", "VerifyReport", "locks_of", "verify_registry", "verify_store"]
+
+_BLOCK: Final = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Finding:
+    """One thing that is ``different`` or ``missing``."""
+
+    kind: Literal["different", "missing"]
+    reference: str
+    message: str
+    digest: str = ""
+
+
+@dataclass(slots=True, kw_only=True)
+class VerifyReport:
+    """What was looked at, and what was found. Times are not part of it."""
+
+    target: str
+    deep: bool
+    artifacts: int = 0
+    blobs: int = 0
+    bytes: int = 0
+    findings: list[Finding] = field(default_factory=list)
+
+    @property
+    def exit_code(self) -> int:
+        """0 when all is well, 3 when anything is different, 4 when something is only missing."""
+        if any(finding.kind == "different" for finding in self.findings):
+            return 3
+        return 4 if self.findings else 0
+
+    def to_json(self) -> dict[str, Any]:
+        """Render for ``--output json``."""
+        return {
+            "target": self.target,
+            "verified": not self.findings,
+            "deep": self.deep,
+            "checked": {"artifacts": self.artifacts, "blobs": self.blobs, "bytes": self.bytes},
+            "different": [_finding(item) for item in sorted(self.findings) if item.kind == "different"],
+            "missing": [_finding(item) for item in sorted(self.findings) if item.kind == "missing"],
+        }
+
+
+def _finding(item: Finding) -> dict[str, str]:
+    return {"reference": item.reference, "digest": item.digest, "reason": item.message}
+
+
+def verify_store(path: Path, *, session: Session) -> VerifyReport:
+    """Hash every blob of a store, and walk everything that it says it has.
+
+    Raises:
+        StoreError: not a store.
+    """
+    report = VerifyReport(target=f"store:{path}", deep=True)
+    with Store.open(path, read_only=True) as store:
+        stats = store.stats()
+        report.artifacts, report.blobs, report.bytes = stats.refs, stats.blobs, stats.bytes
+        session.listener(TransferPlanned(blobs=stats.blobs, bytes=stats.bytes))
+        for problem in store.verify(listener=session.listener):
+            check_cancelled(session.cancelled)
+            report.findings.append(Finding(problem.kind, problem.reference, problem.message, str(problem.digest or "")))
+    return report
+
+
+def locks_of(against: str) -> list[Lock]:
+    """The locks that ``--against`` names: a lock file, or the collections of a store.
+
+    Raises:
+        UsageError: neither.
+        ContentError: not a lock.
+        StoreError: not a store, or a store without the collection.
+    """
+    if against.startswith("store:"):
+        location, _, name = against.removeprefix("store:").partition("#")
+    else:
+        location, name = against, ""
+    path = Path(location)
+    if path.is_dir():
+        with Store.open(path, read_only=True) as store:
+            kept = store.collections()
+        chosen = {key: raw for key, raw in kept.items() if name in ("", key)}
+        if not chosen:
+            raise UsageError(
+                f"has no collection {name!r}" if name else "has no collection",
+                artifact=against,
+                hint=f"it has: {', '.join(sorted(kept)) or 'none'}; `bundlectl download` makes one",
+            )
+        return [Lock.from_bytes(raw, origin=f"{against}#{key}") for key, raw in sorted(chosen.items())]
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise UsageError(
+            f"cannot be read: {error.strerror}", artifact=against, hint="--against LOCK or STORE"
+        ) from error
+    return [Lock.from_bytes(raw, origin=against)]
+
+
+def verify_registry(target: Naming, *, against: str, session: Session, deep: bool = False) -> VerifyReport:
+    """Check a registry against a lock, or the collections of a store.
+
+    Tags, manifests and their children are always fetched and hashed; blobs are asked for, and
+    with ``deep`` read back and hashed, each unique one once a repository.
+
+    Raises:
+        UsageError, ContentError, StoreError: ``against`` is no lock.
+        RegistryError, TransportError: the registry cannot be asked at all.
+    """
+    registry = session.target(target.registry)
+    registry.ping()
+    report = VerifyReport(
+        target=f"registry:{'/'.join(part for part in (target.registry, target.prefix) if part)}", deep=deep
+    )
+    checker = _Checker(registry, report, session)
+    for lock in locks_of(against):
+        plan = TargetPlan.of(lock, target)
+        session.listener(PhaseStarted("verifying", len(plan.artifacts)))
+        checker.check(lock, plan)
+    return report
+
+
+class _Checker:
+    def __init__(self, registry: RemoteRegistry, report: VerifyReport, session: Session) -> None:
+        self._registry = registry
+        self._report = report
+        self._session = session
+        self._mutex = Mutex()
+
+    def check(self, lock: Lock, plan: TargetPlan) -> None:
+        blobs: dict[tuple[str, Digest], str] = {}
+        for planned in plan.artifacts:
+            for digest in _blobs(planned.artifact):
+                blobs.setdefault((planned.repository, digest), planned.artifact.reference)
+        self._report.artifacts += len(plan.artifacts) + len(plan.manifests)
+        self._report.blobs += len({digest for _, digest in blobs})
+        self._report.bytes += sum(lock.blobs[digest] for _, digest in blobs) if self._report.deep else 0
+        self._session.listener(
+            TransferPlanned(artifacts=len(plan.artifacts), blobs=len(blobs), bytes=self._report.bytes)
+        )
+        with Workers(self._session.jobs, self._session.cancelled) as workers:
+            for planned in plan.artifacts:
+                workers.submit(self._artifact, planned)
+            for document in plan.manifests:
+                workers.submit(self._document, document)
+            for (repository, digest), reference in blobs.items():
+                workers.submit(self._blob, repository, Descriptor(OCTET_STREAM, digest, lock.blobs[digest]), reference)
+            workers.drain()
+
+    def _artifact(self, planned: PlannedArtifact) -> None:
+        repository = self._registry.repository(planned.repository)
+        self._tag(repository, planned.tag, planned.digest, planned.artifact.reference)
+        manifests = set(planned.artifact.manifests)
+        for referrer in planned.artifact.referrers:
+            manifests.update(referrer.manifests)
+            if referrer.tag:
+                self._tag(repository, referrer.tag, referrer.digest, planned.artifact.reference)
+        for digest in sorted(manifests):
+            wanted = Descriptor("", digest, 0)
+            self._look(planned.artifact.reference, digest, partial(repository.manifest, wanted))
+
+    def _document(self, planned: PlannedManifest) -> None:
+        repository = self._registry.repository(planned.repository)
+        manifest = planned.manifest
+        for tag in planned.tags:
+
+            def fetch(tag: str = tag) -> None:
+                found = repository.manifest(repository.resolve(tag))
+                layers = {child.digest for child in found.children()}
+                if manifest.digest not in layers:
+                    raise ContentError(f"{tag} is another document", artifact=repository.name)
+
+            self._look(manifest.url, manifest.digest, fetch)
+        self._blob(planned.repository, Descriptor(OCTET_STREAM, manifest.digest, manifest.size), manifest.url)
+
+    def _tag(self, repository: RemoteRepository, tag: str, digest: Digest, reference: str) -> None:
+        def resolve() -> None:
+            found = repository.resolve(tag).digest
+            if found != digest:
+                raise ContentError(f"{tag} should be {digest} but is {found}", artifact=repository.name)
+
+        self._look(reference, digest, resolve)
+
+    def _blob(self, repository_name: str, descriptor: Descriptor, reference: str) -> None:
+        repository = self._registry.repository(repository_name)
+
+        def ask() -> None:
+            if not repository.has(descriptor):
+                raise MissingError(f"has no blob {descriptor.digest}", artifact=repository.name)
+
+        def read() -> None:
+            hasher, size = descriptor.digest.hasher(), 0
+            with repository.open_blob(descriptor) as reader:
+                while block := reader.read(_BLOCK):
+                    check_cancelled(self._session.cancelled)
+                    hasher.update(block)
+                    size += len(block)
+            if hasher.hexdigest() != descriptor.digest.encoded or size != descriptor.size:
+                raise ContentError(f"the bytes of blob {descriptor.digest} are others", artifact=repository.name)
+            self._session.listener(BytesMoved(size))
+
+        self._look(reference, descriptor.digest, read if self._report.deep else ask)
+
+    def _look(self, reference: str, digest: Digest, look: Callable[[], object]) -> None:
+        check_cancelled(self._session.cancelled)
+        try:
+            persist(look, self._session.cancelled)
+        except InterruptError:
+            raise
+        except BundlectlError as error:
+            kind: Literal["different", "missing"] = "different" if error.exit_code == 3 else "missing"  # noqa: PLR2004
+            with self._mutex:
+                self._report.findings.append(Finding(kind, reference, str(error), str(digest)))
+
+
+def _blobs(artifact: LockedArtifact) -> Iterable[Digest]:
+    yield from artifact.blobs
+    for referrer in artifact.referrers:
+        yield from referrer.blobs

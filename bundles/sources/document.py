@@ -1,0 +1,176 @@
+"""``path/to/manifest.yaml``, ``https://…``, ``s3://bucket/key``: a document, whatever its kind."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, cast
+from urllib.parse import urljoin
+
+from bundlectl.errors import ContentError, TransportError, UsageError
+from bundles.document import parse_document
+from bundles.lock import Lock
+from bundles.schema import parse_model
+from bundles.sources.context import DOCUMENT_LIMIT, Loaded, no_contents
+from bundles.sources.following import Reading, believe, join_contents, number_of
+from bundles.sources.local import read_local
+from bundles.verify import accept
+
+if TYPE_CHECKING:
+    from bundles.collection import Collection
+    from bundles.document import Document
+    from bundles.sources.context import SourceContext
+
+__all__ = ["read", "read_bytes"]
+
+_LOCK_LIMIT: Final = 256 * 1024 * 1024
+_LOCK_BEGINNING: Final = b'{"apiVersion":"bundlectl.dev/'
+"""Locks are canonical JSON, and may be larger than any document of AWS."""
+
+_SCHEME: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
+_COLLECTION_DEPTH: Final = 8
+_ON_THIS_MACHINE: Final = ("store", "archive")
+
+
+def read(rest: str, text: str, context: SourceContext) -> Loaded:
+    """Read a document; its kind decides what it means.
+
+    Raises:
+        UsageError: no such file here, and of no known form.
+        MissingError, TransportError: a URL cannot be fetched.
+        ContentError: malformed, or of an unknown kind.
+        VerificationError: it cannot be believed.
+    """
+    raw = read_bytes(rest, context)
+    if raw.startswith(_LOCK_BEGINNING) and b'"kind":"Lock"' in raw:
+        return _lock(raw, rest, text)
+    document = parse_document(raw, origin=rest)
+    if document.type == "Lock":
+        return _lock(raw, rest, text)
+    if document.type == "Collection":
+        return _collection(document, rest, text, context)
+    reading = Reading(context)
+    entry = believe(document, rest, context)
+    reading.add(entry, follow=context.follow)
+    return Loaded(
+        source=text,
+        kind=document.kind,
+        name=entry.name,
+        number=number_of(document),
+        documents=tuple(reading.documents),
+        contents=reading.joined(),
+    )
+
+
+def read_bytes(location: str, context: SourceContext) -> bytes:
+    """The bytes of a document at a path or URL.
+
+    Raises:
+        UsageError: no such file, or a URL of another scheme.
+        MissingError, TransportError: it cannot be fetched.
+        ContentError: too large.
+    """
+    scheme = _SCHEME.match(location)
+    if scheme is None:
+        return _local(location)
+    if scheme[1] == "s3":
+        if context.offline:
+            raise TransportError(
+                "is not reached with --offline", artifact=location, hint="copy the document here, and name its path"
+            )
+        from bundles.sources.s3 import read_s3  # noqa: PLC0415 -- boto3, only where it is asked for
+
+        return read_s3(location, limit=DOCUMENT_LIMIT)
+    if scheme[1] not in {"https", "http"}:
+        raise UsageError(f"{scheme[1]}:// is not supported", artifact=location, hint=_hint())
+    return context.fetch(location)
+
+
+def _local(location: str) -> bytes:
+    path = Path(location)
+    try:
+        is_folder, exists = path.is_dir(), path.exists()
+    except (OSError, ValueError):
+        is_folder, exists = False, False
+    if is_folder:
+        raise UsageError(
+            "is a folder, not a document", artifact=location, hint=f"a store is named with store:{location}"
+        )
+    if not exists:
+        raise UsageError(f"{location[:300]!r} is no file here and of no known form", hint=_hint())
+    limit = _LOCK_LIMIT if _begins_like_a_lock(path) else DOCUMENT_LIMIT
+    return read_local(path, limit=limit)
+
+
+def _begins_like_a_lock(path: Path) -> bool:
+    try:
+        return path.is_file() and _beginning(path) == _LOCK_BEGINNING
+    except OSError:
+        return False
+
+
+def _beginning(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(len(_LOCK_BEGINNING))
+
+
+def _hint() -> str:
+    from bundles.sources import forms  # noqa: PLC0415 -- the package imports its modules late
+
+    return f"write a path, https://…, s3://BUCKET/KEY, or one of {', '.join(f'{name}:' for name in forms())}"
+
+
+def _lock(raw: bytes, location: str, text: str) -> Loaded:
+    lock = Lock.from_bytes(raw, origin=location)
+    return Loaded(source=text, kind="Lock", name=lock.name or Path(location).stem, contents=no_contents(), lock=lock)
+
+
+def _collection(document: Document, location: str, text: str, context: SourceContext) -> Loaded:
+    """Read every source that a Collection names, relative to where it lies itself."""
+    from bundles.sources import read_source  # noqa: PLC0415 -- the package imports its modules late
+
+    key = location if _SCHEME.match(location) else str(Path(location).resolve())
+    if key in context.within or len(context.within) >= _COLLECTION_DEPTH:
+        why = "names itself" if key in context.within else f"is nested more than {_COLLECTION_DEPTH} deep"
+        raise ContentError(f"the Collection {why}", artifact=location)
+    model = cast("Collection", parse_model(document))
+    accept(document, model, verify=context.verify, listener=context.listener)
+    inside = context.inside(key)
+    sources = dict.fromkeys(_relative(source, location) for source in model.sources)
+    parts = tuple(read_source(source, inside) for source in sources)
+    return Loaded(
+        source=text,
+        kind=document.kind,
+        name=document.name or Path(location).stem,
+        documents=tuple(entry for part in parts for entry in part.documents),
+        contents=join_contents(part.contents for part in parts),
+        collection=model,
+        parts=parts,
+    )
+
+
+def _relative(source: str, collection: str) -> str:
+    """A source of a Collection, as seen from here."""
+    from bundles.sources import form_of  # noqa: PLC0415 -- the package imports its modules late
+
+    form, rest = form_of(source)
+    remote = _SCHEME.match(collection)
+    if form and form not in _ON_THIS_MACHINE:
+        return source
+    if form:
+        if remote:
+            raise ContentError(
+                f"names {source[:200]!r}, which would be on this machine",
+                artifact=collection,
+                hint="a Collection from elsewhere can only name what is elsewhere; download it first",
+            )
+        return f"{form}:{Path(collection).parent / rest}"
+    if _SCHEME.match(source):
+        return source
+    if not remote:
+        return str(Path(collection).parent / source)
+    if remote[1] == "s3":
+        bucket, _, key = collection.removeprefix("s3://").partition("/")
+        return f"s3://{bucket}{posixpath.normpath(posixpath.join('/', posixpath.dirname(key), source))}"
+    return urljoin(collection, source)

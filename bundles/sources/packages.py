@@ -1,0 +1,94 @@
+"""``packages:1-33`` and ``packages:v1-33-120``: a bundle of curated packages."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+from bundlectl.errors import ContentError, UsageError, VerificationError
+from bundles.document import parse_document
+from bundles.packages import PACKAGE_REGISTRY
+from bundles.sources.context import DOCUMENT_LIMIT, Loaded
+from bundles.sources.following import Reading, believe
+from bundles.sources.layers import read_layer
+from mirror.oci.reference import Reference
+
+if TYPE_CHECKING:
+    from bundles.sources.context import SourceContext
+    from mirror.oci.descriptor import Descriptor
+    from mirror.oci.repository import ReadRepository
+
+__all__ = ["PACKAGE_BUNDLES", "read"]
+
+PACKAGE_BUNDLES: Final = "eks-anywhere-packages-bundles"
+"""The repository of package bundles, below the package registry (``domain.md`` 1.7)."""
+
+_CHANNEL: Final = re.compile(r"[1-9][0-9]{0,2}-[1-9][0-9]{0,3}", re.ASCII)
+_NAME: Final = re.compile(r"v([1-9][0-9]{0,2}-[1-9][0-9]{0,3})-[0-9]+(?:-[0-9]+)*", re.ASCII)
+
+
+def read(rest: str, text: str, context: SourceContext) -> Loaded:
+    """Read a package bundle out of its registry.
+
+    The document keeps the registry's manifest beside it (``oci_digest``, ``tags``), so that it
+    can be mirrored as the artifact that it is.
+
+    Raises:
+        UsageError: neither a channel nor the name of a bundle.
+        MissingError: there is no such tag.
+        VerificationError: the tag leads to another bundle than the one asked for.
+        ContentError: what the tag leads to is not a package bundle.
+        RegistryError, TransportError: the registry cannot be asked.
+    """
+    channel, tag = _tag(rest, text)
+    name = f"{context.package_registry or PACKAGE_REGISTRY}/{PACKAGE_BUNDLES}"
+    Reference.parse(name)
+    place = f"{name}:{tag}"
+    repository = context.open_repository(name)
+    descriptor = repository.resolve(tag)
+    document = parse_document(_pull(repository, descriptor, place), origin=place)
+    if document.type != "PackageBundle":
+        raise ContentError(f"a PackageBundle was expected, this is a {document.kind}", artifact=place)
+    wanted = rest if tag == rest else f"v{channel}-…"
+    found = _NAME.fullmatch(document.name)
+    if document.name != rest and (tag == rest or not found or found[1] != channel):
+        raise VerificationError(
+            f"metadata.name should be {wanted} but is {document.name[:100] or 'missing'}",
+            artifact=place,
+            hint="the tag was moved to another bundle; nothing of it was used",
+        )
+    tags = tuple(sorted({document.name, tag}))
+    entry = replace(believe(document, name, context), oci_digest=descriptor.digest, tags=tags)
+    reading = Reading(context)
+    reading.add(entry, follow=context.follow)
+    return Loaded(
+        source=text,
+        kind=document.kind,
+        name=document.name,
+        documents=tuple(reading.documents),
+        contents=reading.joined(),
+    )
+
+
+def _tag(rest: str, text: str) -> tuple[str, str]:
+    """The channel and the tag to ask for."""
+    if _CHANNEL.fullmatch(rest):
+        return rest, f"v{rest}-latest"
+    match = _NAME.fullmatch(rest)
+    if not match:
+        raise UsageError(
+            f"{text[:200]!r} is not a bundle of packages",
+            hint="write packages:1-33 for the newest, or a bundle's name such as packages:v1-33-120",
+        )
+    return match[1], rest
+
+
+def _pull(repository: ReadRepository, descriptor: Descriptor, place: str) -> bytes:
+    """The first layer, whatever its media type: AWS's is called a tar and holds plain YAML."""
+    manifest = repository.manifest(descriptor)
+    config = manifest.document.get("config")
+    layers = manifest.children()[1 if config is not None else 0 :]
+    if manifest.is_index or not layers:
+        raise ContentError("is not a package bundle: its manifest has no layer", artifact=place)
+    return read_layer(repository, layers[0], limit=DOCUMENT_LIMIT, place=place)

@@ -1,0 +1,11 @@
+"""The store: an OCI image layout on disk, with refs in an append-only log (docs/adr/0001-store-format.md)."""
+
+from __future__ import annotations
+
+from mirror.layout.checking import Problem, StoreStats
+from mirror.layout.filesystem import FileReader
+from mirror.layout.refs import ProtectedError, Ref
+from mirror.layout.repository import LayoutRepository
+from mirror.layout.store import Store
+
+__all__ = ["FileReader", "LayoutRepository", "Problem", "ProtectedError", "Ref", "Store", "StoreStats"]

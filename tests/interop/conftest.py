@@ -1,0 +1,69 @@
+"""Real programs and real servers, one set a test."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.interop.programs import Program, bundlectl, docker_registry, embedded_registry, provided
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.is_relative_to(__file__.rpartition("/")[0]):
+            item.add_marker(pytest.mark.interop)
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    """A home folder without anybody's configuration."""
+    folder = tmp_path / "home"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def skopeo(home: Path) -> Program:
+    return Program(provided("skopeo"), home, ("--insecure-policy",))
+
+
+@pytest.fixture
+def crane(home: Path) -> Program:
+    return Program(provided("crane"), home, ("--insecure",))
+
+
+@pytest.fixture(params=["helm3", "helm4"])
+def helm(request: pytest.FixtureRequest, home: Path) -> Program:
+    folders = {f"HELM_{name}_HOME": str(home / f"helm-{name.lower()}") for name in ("CACHE", "CONFIG", "DATA")}
+    return Program(provided(request.param), home, (), folders)
+
+
+@pytest.fixture
+def ours(home: Path) -> Program:
+    """bundlectl itself, as a process."""
+    return bundlectl(home)
+
+
+@pytest.fixture
+def distribution(tmp_path: Path) -> Iterator[str]:
+    """The host of an empty docker-registry."""
+    with docker_registry(tmp_path / "docker-registry") as host:
+        yield host
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    """Where a store is, or will be."""
+    return tmp_path / "store"
+
+
+@pytest.fixture
+def served(tmp_path: Path, store: Path) -> Iterator[str]:
+    """The host of ``bundlectl serve`` over ``store``, open to pushes from loopback."""
+    with embedded_registry(tmp_path / "serve", store) as host:
+        yield host

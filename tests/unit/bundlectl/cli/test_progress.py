@@ -1,0 +1,83 @@
+"""Progress where there is no terminal."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bundlectl.cli.console import Console, printable
+from bundlectl.cli.progress import PlainProgress, Tally, show_progress
+from bundlectl.events import ArtifactFinished, BytesMoved, Notice, PhaseStarted, TransferPlanned, Waiting
+
+if TYPE_CHECKING:
+    import pytest
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_at_most_one_line_a_second_and_the_last_is_not_lost(capsys: pytest.CaptureFixture[str]) -> None:
+    clock = Clock()
+    progress = PlainProgress(Console(), clock=clock)
+    progress(TransferPlanned(artifacts=4))
+    for second, name in enumerate(("a", "b", "c", "d")):
+        clock.now = second * 0.4
+        progress(ArtifactFinished(name, "done"))
+    progress.finish()
+    assert capsys.readouterr().err.splitlines() == ["done a (1/4)", "done d (4/4)"]
+
+
+def test_failures_warnings_and_long_waits_are_told_at_once(capsys: pytest.CaptureFixture[str]) -> None:
+    progress = PlainProgress(Console(), clock=Clock())
+    progress(ArtifactFinished("a", "failed", "gone"))
+    progress(ArtifactFinished("b", "failed"))
+    progress(Notice("warning", "odd", "c"))
+    progress(Notice("info", "only with -v"))
+    progress(Waiting("r.example", 9.7, "429"))
+    progress(Waiting("r.example", 0.2, "back-off"))
+    progress(PhaseStarted("copying", 3))
+    assert capsys.readouterr().err.splitlines() == [
+        "failed a: gone",
+        "failed b: no reason given",
+        "warning: c: odd",
+        "waiting 10 s for r.example: 429",
+    ]
+
+
+def test_verbose_tells_remarks_and_phases(capsys: pytest.CaptureFixture[str]) -> None:
+    progress = PlainProgress(Console(verbose=1), clock=Clock())
+    progress(Notice("info", "remark"))
+    progress(PhaseStarted("copying", 3))
+    assert capsys.readouterr().err.splitlines() == ["remark", "copying (3)"]
+
+
+def test_quiet_tells_warnings_only(capsys: pytest.CaptureFixture[str]) -> None:
+    with show_progress(Console(quiet=True)) as listener:
+        listener(ArtifactFinished("a", "done"))
+        listener(ArtifactFinished("b", "failed", "gone"))
+        listener(Notice("warning", "odd"))
+    captured = capsys.readouterr()
+    assert captured.err == "warning: odd\n"
+    assert captured.out == ""
+
+
+def test_a_tally_adds_up_what_began_again() -> None:
+    tally = Tally()
+    for event in (TransferPlanned(bytes=10), BytesMoved(7), BytesMoved(-7), BytesMoved(10)):
+        tally.count(event)
+    assert (tally.bytes, tally.moved) == (10, 10)
+
+
+@given(st.text())
+def test_no_control_character_reaches_the_terminal(text: str) -> None:
+    shown = printable(text)
+    assert not any(ord(character) < 32 and character not in "\t\n" for character in shown)
+    assert "\x7f" not in shown
+    assert not any(0x80 <= ord(character) < 0xA0 for character in shown)

@@ -1,0 +1,350 @@
+"""The HTTP server under a small application: limits, odd clients, TLS, stopping."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import re
+import socket
+import ssl
+import threading
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from cryptography.hazmat.primitives import serialization
+
+from bundlectl.errors import ConfigError, UsageError
+from mirror.server.selfsigned import self_signed
+from mirror.server.serving import RegistryServer, TlsFiles, parse_listen
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+    from bundlectl.events import Event
+
+
+EVERY = "0.0.0.0"  # noqa: S104 -- never bound here
+
+
+class Echo:
+    """Answers with what it was asked, reads bodies under /read only."""
+
+    def __init__(self) -> None:
+        self.seen: list[tuple[str, str]] = []
+        self.release = threading.Event()
+
+    def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        path = environ["PATH_INFO"]
+        self.seen.append((environ["REQUEST_METHOD"], path))
+        answer = b"ok"
+        if path == "/read":
+            answer = str(len(environ["wsgi.input"].read(10_000_000))).encode()
+        if path == "/forever":
+            start_response("200 OK", [("Content-Length", str(1 << 40))])
+            return self._forever()
+        if path == "/crash":
+            raise RuntimeError("application error")
+        start_response("200 OK", [("Content-Length", str(len(answer)))])
+        return [answer]
+
+    def _forever(self) -> Iterator[bytes]:
+        while True:
+            yield b"x" * 1_000_000
+
+
+@pytest.fixture
+def echo() -> Echo:
+    return Echo()
+
+
+@pytest.fixture
+def events() -> list[Event]:
+    return []
+
+
+@pytest.fixture
+def server(echo: Echo, events: list[Event]) -> Iterator[RegistryServer]:
+    with RegistryServer(echo, threads=4, listener=events.append) as running:
+        yield running
+
+
+def talk(server: RegistryServer, data: bytes) -> bytes:
+    """Send raw bytes, end the sending side, and read until the server closes."""
+    with socket.create_connection(("127.0.0.1", server.port), timeout=5) as sock:
+        sock.sendall(data)
+        sock.shutdown(socket.SHUT_WR)
+        answer = b""
+        while block := sock.recv(65536):
+            answer += block
+        return answer
+
+
+def statuses(answer: bytes) -> list[int]:
+    return [int(status) for status in re.findall(rb"HTTP/1\.[01] ([0-9]{3}) ", answer)]
+
+
+def get(server: RegistryServer, path: str = "/") -> bytes:
+    with closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=5)) as connection:
+        connection.request("GET", path)
+        return connection.getresponse().read()
+
+
+def test_a_free_port_is_known_before_the_first_request(server: RegistryServer) -> None:
+    assert server.port > 0
+    assert server.url == f"http://127.0.0.1:{server.port}"
+    assert get(server) == b"ok"
+
+
+def test_a_connection_is_kept_for_many_requests(server: RegistryServer, echo: Echo) -> None:
+    with closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=5)) as connection:
+        for number in range(20):
+            connection.request("GET", f"/{number}")
+            assert connection.getresponse().read() == b"ok"
+    assert len(echo.seen) == 20
+
+
+def test_pipelined_requests_are_answered_in_order(server: RegistryServer, echo: Echo) -> None:
+    one = b"GET /1 HTTP/1.1\r\nHost: h\r\n\r\n"
+    assert statuses(talk(server, one + one.replace(b"/1 ", b"/2 "))) == [200, 200]
+    assert echo.seen == [("GET", "/1"), ("GET", "/2")]
+
+
+HEAD = b"POST /read HTTP/1.1\r\nHost: h\r\n"
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        HEAD + b"Content-Length: 5\r\nContent-Length: 6\r\n\r\nhello!",
+        HEAD + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        HEAD + b"Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n\r\n0\r\n\r\n",
+        HEAD + b"Transfer-Encoding: chunked, chunked\r\n\r\n0\r\n\r\n",
+        HEAD + b"Content-Length: -5\r\n\r\nhello",
+        HEAD + b"Content-Length: +5\r\n\r\nhello",
+        HEAD + b"Content-Length: 1_0\r\n\r\nhello",
+        HEAD + b"Content-Length : 5\r\n\r\nhello",
+        HEAD + b"Content-Length: 1\r\n 5\r\n\r\nhello",
+        b"POST /read HTTP/1.1\r\n folded: 1\r\n\r\n",
+        b"POST /read HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        b"GET //[ HTTP/1.1\r\nHost: h\r\n\r\n",
+        b"GET http://other/ HTTP/1.1\r\nHost: h\r\n\r\n",
+        b"GET / HTTP/1.1\nHost: h\n\n",
+        b"nonsense\r\n\r\n",
+    ],
+)
+def test_a_request_that_can_be_read_in_two_ways_never_reaches_the_application(
+    server: RegistryServer, echo: Echo, request_: bytes
+) -> None:
+    found = statuses(talk(server, request_))
+    assert len(found) == 1
+    assert found[0] in (400, 501)
+    assert echo.seen == []
+
+
+def test_a_header_with_an_underscore_does_not_stand_for_one_with_a_hyphen(server: RegistryServer) -> None:
+    answer = talk(server, HEAD + b"Content-Length: 5\r\nContent_Length: 1\r\n\r\nhello")
+    assert answer.endswith(b"\r\n\r\n5")
+
+
+@pytest.mark.parametrize("chunk", [b"-1", b"+5", b"0x5", b" 5", b"1_0", b"", b"zz", b"f" * 20, b"5" + b"a" * 9000])
+def test_a_malformed_chunk_ends_the_connection(server: RegistryServer, echo: Echo, chunk: bytes) -> None:
+    hidden = b"GET /hidden HTTP/1.1\r\nHost: h\r\n\r\n"
+    answer = talk(server, HEAD + b"Transfer-Encoding: chunked\r\n\r\n" + chunk + b"\r\nhello\r\n0\r\n\r\n" + hidden)
+    assert 200 not in statuses(answer)
+    assert ("GET", "/hidden") not in echo.seen
+
+
+def test_chunks_and_trailers_are_read_and_the_next_request_begins_after_them(
+    server: RegistryServer, echo: Echo
+) -> None:
+    body = b"5;ext=1\r\nhello\r\n1\r\n!\r\n0\r\nX-Trailer: GET /hidden\r\n\r\n"
+    following = b"GET /next HTTP/1.1\r\nHost: h\r\n\r\n"
+    answer = talk(server, HEAD + b"Transfer-Encoding: chunked\r\n\r\n" + body + following)
+    assert statuses(answer) == [200, 200]
+    assert b"\r\n\r\n6HTTP" in answer
+    assert echo.seen == [("POST", "/read"), ("GET", "/next")]
+
+
+@pytest.mark.parametrize("coding", [b"Content-Length: 35\r\n\r\n", b"Transfer-Encoding: chunked\r\n\r\n23\r\n"])
+def test_a_body_that_nobody_read_is_no_request(server: RegistryServer, echo: Echo, coding: bytes) -> None:
+    hidden = b"GET /hidden HTTP/1.1\r\nHost: host\r\n\r\n"
+    tail = b"\r\n0\r\n\r\n" if b"chunked" in coding else b""
+    following = b"GET /next HTTP/1.1\r\nHost: h\r\n\r\n"
+    answer = talk(server, b"POST /ignored HTTP/1.1\r\nHost: h\r\n" + coding + hidden[:35] + tail + following)
+    assert statuses(answer) == [200, 200]
+    assert echo.seen == [("POST", "/ignored"), ("GET", "/next")]
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_a_large_body_that_nobody_reads_is_neither_held_in_memory_nor_a_request(
+    server: RegistryServer, echo: Echo, *, chunked: bool
+) -> None:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=5) as sock:
+        coding = b"Transfer-Encoding: chunked\r\n\r\n" if chunked else b"Content-Length: 99999999999\r\n\r\n"
+        sock.sendall(b"POST /ignored HTTP/1.1\r\nHost: h\r\n" + coding)
+        block = b"100000\r\n" + b"x" * 0x100000 + b"\r\n" if chunked else b"x" * 0x100000
+        try:
+            for _ in range(8):
+                sock.sendall(block)
+        except OSError:
+            pass
+        answer = sock.recv(65536)
+        assert statuses(answer) == [200]
+        assert b"Connection: close" in answer
+    assert echo.seen == [("POST", "/ignored")]
+
+
+def test_headers_are_bounded(server: RegistryServer) -> None:
+    assert statuses(talk(server, b"GET /" + b"a" * 70_000 + b" HTTP/1.1\r\n\r\n")) == [414]
+    many = b"".join(b"X-%d: %s\r\n" % (number, b"a" * 1000) for number in range(70))
+    assert statuses(talk(server, b"GET / HTTP/1.1\r\n" + many + b"\r\n")) == [413]
+
+
+def test_a_client_that_waits_to_be_asked_is_told_to_continue(server: RegistryServer) -> None:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=5) as sock:
+        sock.sendall(HEAD + b"Content-Length: 5\r\nExpect: 100-continue\r\n\r\n")
+        assert sock.recv(100) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        sock.sendall(b"hello")
+        assert statuses(sock.recv(65536)) == [200]
+
+
+def test_clients_that_say_nothing_do_not_hold_up_the_others(server: RegistryServer) -> None:
+    silent = [socket.create_connection(("127.0.0.1", server.port), timeout=5) for _ in range(12)]
+    try:
+        assert get(server) == b"ok"
+    finally:
+        for sock in silent:
+            sock.close()
+
+
+def test_a_client_that_goes_away_is_not_worth_a_word(
+    server: RegistryServer, events: list[Event], capfd: pytest.CaptureFixture[str]
+) -> None:
+    for _ in range(3):
+        sock = socket.create_connection(("127.0.0.1", server.port), timeout=5)
+        sock.sendall(b"GET /forever HTTP/1.1\r\nHost: h\r\n\r\n")
+        assert sock.recv(1000)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        sock.close()
+    assert get(server) == b"ok"
+    assert events == []
+    assert capfd.readouterr() == ("", "")
+
+
+def test_an_error_of_the_application_is_an_event_not_a_traceback(
+    server: RegistryServer, events: list[Event], capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert 200 not in statuses(talk(server, b"GET /crash HTTP/1.1\r\nHost: h\r\n\r\n"))
+    assert "application error" in str(events)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_stopping_does_not_wait_for_idle_or_endless_connections(echo: Echo) -> None:
+    server = RegistryServer(echo)
+    server.start()
+    idle = http.client.HTTPConnection("127.0.0.1", server.port, timeout=5)
+    idle.request("GET", "/")
+    idle.getresponse().read()
+    endless = socket.create_connection(("127.0.0.1", server.port), timeout=5)
+    endless.sendall(b"GET /forever HTTP/1.1\r\nHost: h\r\n\r\n")
+    endless.recv(1000)
+    half = socket.create_connection(("127.0.0.1", server.port), timeout=5)
+    half.sendall(HEAD + b"Content-Length: 100\r\n\r\nhalf")
+    stopper = threading.Thread(target=server.stop)
+    stopper.start()
+    stopper.join(20)
+    assert not stopper.is_alive()
+    server.stop()
+    for connection in (idle, endless, half):
+        connection.close()
+    with pytest.raises(OSError, match="refused"):
+        socket.create_connection(("127.0.0.1", server.port), timeout=1)
+
+
+def test_an_address_in_use_is_a_config_error(server: RegistryServer, echo: Echo) -> None:
+    with pytest.raises(ConfigError, match="cannot listen"):
+        RegistryServer(echo, port=server.port).start()
+
+
+def test_tls_answers_whoever_trusts_the_certificate(echo: Echo, tmp_path: Path) -> None:
+    files = self_signed(tmp_path, "127.0.0.1")
+    context = ssl.create_default_context(cafile=str(files.certificate))
+    with RegistryServer(echo, tls=files) as server:
+        assert server.url == f"https://127.0.0.1:{server.port}"
+        with closing(http.client.HTTPSConnection("127.0.0.1", server.port, timeout=5, context=context)) as connection:
+            for _ in range(3):
+                connection.request("POST", "/read", body=b"x" * 100_000)
+                assert connection.getresponse().read() == b"100000"
+
+
+def test_a_client_that_does_not_speak_tls_holds_up_nobody(echo: Echo, events: list[Event], tmp_path: Path) -> None:
+    files = self_signed(tmp_path, "127.0.0.1")
+    context = ssl.create_default_context(cafile=str(files.certificate))
+    with RegistryServer(echo, tls=files, threads=4, listener=events.append) as server:
+        talk(server, b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+        silent = socket.create_connection(("127.0.0.1", server.port), timeout=5)
+        started = socket.create_connection(("127.0.0.1", server.port), timeout=5)
+        started.sendall(b"\x16\x03\x01")
+        with closing(http.client.HTTPSConnection("localhost", server.port, timeout=5, context=context)) as connection:
+            connection.request("GET", "/")
+            assert connection.getresponse().read() == b"ok"
+        silent.close()
+        started.close()
+    assert events == []
+
+
+def test_old_tls_is_refused(tmp_path: Path) -> None:
+    files = self_signed(tmp_path, "127.0.0.1")
+    assert files.context().minimum_version == ssl.TLSVersion.TLSv1_2
+
+
+@pytest.mark.parametrize("damage", ["absent", "nonsense", "other key", "password"])
+def test_a_certificate_that_cannot_be_used_is_a_config_error(echo: Echo, tmp_path: Path, damage: str) -> None:
+    files = self_signed(tmp_path / "a", "127.0.0.1")
+    if damage == "absent":
+        files.key.unlink()
+    elif damage == "nonsense":
+        files.certificate.write_text("nonsense")
+    elif damage == "other key":
+        files = TlsFiles(files.certificate, self_signed(tmp_path / "b", "127.0.0.1").key)
+    else:
+        _lock(files.key)
+    with pytest.raises(ConfigError):
+        RegistryServer(echo, tls=files).start()
+
+
+def _lock(path: Path) -> None:
+    key = serialization.load_pem_private_key(path.read_bytes(), password=None)
+    path.write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.BestAvailableEncryption(os.urandom(8)),
+        )
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("127.0.0.1:5000", ("127.0.0.1", 5000)),
+        ("localhost:0", ("localhost", 0)),
+        ("[::1]:5000", ("::1", 5000)),
+        (":5000", (EVERY, 5000)),
+    ],
+)
+def test_listen_addresses_are_read(text: str, expected: tuple[str, int]) -> None:
+    assert parse_listen(text) == expected
+
+
+@pytest.mark.parametrize("text", ["", "5000", "host", "host:", "host:x", "host:70000", "::1:5000", "h:-1", "h:\u0665"])
+def test_anything_else_is_wrong_usage(text: str) -> None:
+    with pytest.raises(UsageError):
+        parse_listen(text)
+
+
+def test_every_address_is_shown_as_one_that_works(echo: Echo) -> None:
+    assert RegistryServer(echo, host=EVERY, port=5000).url == "http://localhost:5000"
+    assert RegistryServer(echo, host="::1", port=5000).url == "http://[::1]:5000"
