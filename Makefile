@@ -87,7 +87,7 @@ interop:
 	@$(TIMED) 'make interop' $(MAKE) --no-print-directory run-interop
 
 run-interop: $(DEV_STAMP)
-	@$(BIN)/python -m pytest -m interop -n auto --dist loadgroup -q -rs --timeout 600 tests/interop
+	@$(BIN)/python -m pytest -m interop -n auto --dist loadfile -q -rs --timeout 600 tests/interop
 
 interop-tools:
 	@$(TIMED) 'make interop-tools' tests/interop/provision

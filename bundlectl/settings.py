@@ -194,6 +194,8 @@ def _transport(path: Path, hosts: object) -> dict[str, HostSettings]:
         where = f'transport."{host}"'
         if not isinstance(table, dict):
             raise ConfigError(f"{where} must be a table", artifact=str(path))
+        if not host or "/" in host:
+            raise ConfigError(f"{where} names no host", artifact=str(path), hint="write HOST or HOST:PORT")
         if any(isinstance(value, dict) for value in table.values()):
             raise ConfigError(
                 f"{where} holds another table",

@@ -333,8 +333,8 @@ class _Builder:
 
     def _alias(self, event: Any) -> None:  # noqa: ANN401
         line = event.start_mark.line + 1
-        top = self._stack[-1]
-        if top.key is None and type(top.node) is MapNode:
+        top = self._stack[-1] if self._stack else None
+        if top is not None and top.key is None and type(top.node) is MapNode:
             raise self._error(line, f"{self._path()}: a key must be text, not an alias")
         target = self._anchors.get(event.anchor)
         if target is None:

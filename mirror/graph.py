@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from bundlectl.errors import ContentError, MissingError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
     from mirror.oci.descriptor import Descriptor
     from mirror.oci.digest import Digest
@@ -61,7 +61,13 @@ class Tree:
         return tuple(sorted(found))
 
 
-def walk(repository: ReadRepository, descriptor: Descriptor, *, platforms: Sequence[Platform] = ()) -> Tree:
+def walk(
+    repository: ReadRepository,
+    descriptor: Descriptor,
+    *,
+    platforms: Sequence[Platform] = (),
+    only: Collection[Digest] | None = None,
+) -> Tree:
     """Fetch a manifest and, through indexes, all manifests below it that are wanted.
 
     An index is never rewritten: what no platform selects is simply absent. A manifest without
@@ -71,12 +77,14 @@ def walk(repository: ReadRepository, descriptor: Descriptor, *, platforms: Seque
         repository: where to read from.
         descriptor: of the root; size 0 and an empty media type mean unknown.
         platforms: those wanted; none means all.
+        only: the manifests that a lock knows of; any other below an index is left out. It
+            decides alone: ``platforms`` were applied when the lock was made.
 
     Raises:
         MissingError: a manifest is not there, or an index has none of the platforms.
         ContentError: a manifest is malformed, or the tree is absurdly deep or wide.
     """
-    walker = _Walker(repository, platforms)
+    walker = _Walker(repository, () if only is not None else platforms, only)
     root = walker.visit(descriptor, 0)
     if platforms and root.is_index and root.children() and not walker.descended:
         wanted = ", ".join(str(platform) for platform in platforms)
@@ -113,9 +121,12 @@ def select_children(
 
 
 class _Walker:
-    def __init__(self, repository: ReadRepository, platforms: Sequence[Platform]) -> None:
+    def __init__(
+        self, repository: ReadRepository, platforms: Sequence[Platform], only: Collection[Digest] | None
+    ) -> None:
         self.repository = repository
         self.platforms = platforms
+        self.only = only
         self.manifests: dict[Digest, Manifest] = {}
         self.blobs: dict[Digest, Descriptor] = {}
         self.left_out: list[Descriptor] = []
@@ -131,6 +142,9 @@ class _Walker:
         children = manifest.children()
         if manifest.is_index:
             kept, left = select_children(children, self.platforms)
+            if self.only is not None:
+                left = [child for child in kept if child.is_manifest and child.digest not in self.only]
+                kept = [child for child in kept if child not in left]
             self.left_out.extend(left)
             for child in kept:
                 self.descended = True

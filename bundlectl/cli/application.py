@@ -41,8 +41,13 @@ _GLOBAL_SHAPE: Final[dict[str, OptionKind]] = {
 }
 
 
-def build() -> Any:  # noqa: ANN401 -- click's command, whose module differs between releases of typer
-    """Assemble the program; the result has ``main`` and ``commands``."""
+def build(noun: str | None = None) -> Any:  # noqa: ANN401 -- click's command, whose module differs between releases of typer
+    """Assemble the program; the result has ``main`` and ``commands``.
+
+    Args:
+        noun: the one command that will be run, where that is known: making the parameters of
+            all the others takes longer than reading a release document.
+    """
     app = typer.Typer(
         name="bundlectl",
         help="Carry Amazon EKS Anywhere across an air gap: look, lock, download, mirror, verify, serve.",
@@ -54,8 +59,8 @@ def build() -> Any:  # noqa: ANN401 -- click's command, whose module differs bet
         context_settings={"max_content_width": 100, "help_option_names": ["-h", "--help"]},
     )
     app.callback()(_start)
-    for noun in NOUNS:
-        import_module(f"bundlectl.cli.{noun}").register(app)
+    for wanted in (noun,) if noun in NOUNS else NOUNS:
+        import_module(f"bundlectl.cli.{wanted}").register(app)
     return typer.main.get_command(app)
 
 
@@ -139,8 +144,9 @@ def _start(
 ) -> None:
     del version
     environment = read_environment()
-    known: CommandShape = {**shape(ctx.command), **_GLOBAL_SHAPE}
-    settings = load_settings(find_settings(config, environment.config_files), known=known)
+    file = find_settings(config, environment.config_files)
+    known: CommandShape = {**shape(build()), **_GLOBAL_SHAPE} if file else {}
+    settings = load_settings(file, known=known)
     ctx.default_map = dict(settings.options)
 
     def chosen(name: str, given: Any) -> Any:  # noqa: ANN401 -- of the option's own type
@@ -151,7 +157,12 @@ def _start(
         verbose=chosen("verbose", verbose),
         color=not (chosen("no_color", no_color) or environment.no_color or environment.dumb_terminal),
     )
-    ctx.obj.start = Start(console=console, environment=environment, settings=settings, debug=chosen("debug", debug))
+    wants_debug = chosen("debug", debug)
+    if wants_debug:
+        from bundlectl.cli.httplog import log_requests  # noqa: PLC0415 -- only with --debug
+
+        ctx.call_on_close(log_requests(console))
+    ctx.obj.start = Start(console=console, environment=environment, settings=settings, debug=wants_debug)
 
 
 def _settable(parameter: Any) -> bool:  # noqa: ANN401 -- click's parameter

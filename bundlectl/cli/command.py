@@ -117,6 +117,7 @@ def command(
 
     def register(function: _Function) -> _Function:
         parameters = dict(_parameters(function))
+        several = {key for key, parameter in parameters.items() if _is_list(parameter.annotation)}
         groups = {
             key: kind
             for key, kind in get_type_hints(function).items()
@@ -125,7 +126,7 @@ def command(
         _GROUPS[full_name] = tuple(groups.values())
 
         def run(ctx: typer.Context, **values: Any) -> int:  # noqa: ANN401 -- what the parser read
-            frozen = {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
+            frozen = {key: tuple(value or ()) if key in several else value for key, value in values.items()}
             arguments: dict[str, Any] = {
                 key: kind(**{field.name: frozen.pop(field.name) for field in _fields(kind)})
                 for key, kind in groups.items()
@@ -155,7 +156,6 @@ def option_groups() -> Mapping[str, tuple[type[OptionGroup], ...]]:
 
 def _parameters(function: Callable[..., int]) -> Iterator[tuple[str, inspect.Parameter]]:
     hints = get_type_hints(function, include_extras=True)
-    keyword = inspect.Parameter.KEYWORD_ONLY
     for key, parameter in inspect.signature(function).parameters.items():
         kind = hints[key]
         if kind is Invocation:
@@ -164,13 +164,16 @@ def _parameters(function: Callable[..., int]) -> Iterator[tuple[str, inspect.Par
             inner = get_type_hints(kind, include_extras=True)
             for field in _fields(kind):
                 default = inspect.Parameter.empty if field.default is MISSING else field.default
-                if default == ():
-                    default = []
-                shown = _repeatable(inner[field.name])
-                yield field.name, inspect.Parameter(field.name, keyword, default=default, annotation=shown)
+                yield _parameter(field.name, inner[field.name], default)
         else:
-            default = [] if parameter.default == () else parameter.default
-            yield key, inspect.Parameter(key, keyword, default=default, annotation=_repeatable(kind))
+            yield _parameter(key, kind, parameter.default)
+
+
+def _parameter(name: str, annotation: Any, default: Any) -> tuple[str, inspect.Parameter]:  # noqa: ANN401
+    shown = _repeatable(annotation)
+    # None is what every release of typer takes for "none given" of an option or argument with several values
+    default = None if default == () else default
+    return name, inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=shown)
 
 
 def _repeatable(annotation: Any) -> Any:  # noqa: ANN401 -- an annotation can be anything
@@ -181,6 +184,10 @@ def _repeatable(annotation: Any) -> Any:  # noqa: ANN401 -- an annotation can be
     if get_origin(kind) is tuple and get_args(kind)[1:] == (...,):
         kind = list[get_args(kind)[0]]  # type: ignore[misc]
     return Annotated[kind, *metadata]
+
+
+def _is_list(annotation: Any) -> bool:  # noqa: ANN401 -- an annotation can be anything
+    return get_origin(annotation) is Annotated and get_origin(get_args(annotation)[0]) is list
 
 
 def _fields(kind: type[OptionGroup]) -> tuple[Any, ...]:

@@ -166,7 +166,7 @@ def _transport(
     trust: TrustOptions | None,
     target: str,
 ) -> Transport:
-    from mirror.http import HostTransport, Transport  # noqa: PLC0415 -- imports the HTTP client
+    from mirror.http.transport import HostTransport, Transport  # noqa: PLC0415 -- imports the HTTP client
 
     return Transport(
         hosts={

@@ -81,6 +81,10 @@ class Console:
         if self.verbose and not self.quiet:
             self._say(text)
 
+    def debug(self, text: str) -> None:
+        """Say something that only those see who asked with ``--debug``; the caller knows whether they did."""
+        self._say(text)
+
     def warning(self, text: str) -> None:
         """Say something that must not be missed."""
         self._say(text, label="warning", style="1;33")

@@ -52,7 +52,7 @@ def register(app: typer.Typer) -> None:
             invocation, (before, after), selection=selection, origin=source, trust=trust, follow=follow
         )
         connection = build_connection(invocation, transport, origin=origin, trust=trust)
-        from bundlectl.operations.diff import diff as compare  # noqa: PLC0415 -- not for --help
+        from bundlectl.operations.comparing import diff as compare  # noqa: PLC0415 -- not for --help
 
         found = run_session(
             invocation, connection, lambda session: compare(before, after, request=request, session=session)

@@ -63,7 +63,7 @@ def register(app: typer.Typer) -> None:
         """
         request = build_request(invocation, sources, selection=selection, origin=source, trust=trust, follow=follow)
         connection = build_connection(invocation, transport, origin=origin, trust=trust)
-        from bundlectl.operations.download import download as fetch  # noqa: PLC0415 -- not for --help
+        from bundlectl.operations.downloading import download as fetch  # noqa: PLC0415 -- not for --help
 
         report = run_session(
             invocation, connection, lambda session: fetch(request, store=store, name=name or None, session=session)

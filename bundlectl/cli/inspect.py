@@ -55,7 +55,7 @@ def register(app: typer.Typer) -> None:
         """
         request = build_request(invocation, sources, selection=selection, origin=source, trust=trust, follow=follow)
         connection = build_connection(invocation, transport, origin=origin, trust=trust)
-        from bundlectl.operations.inspect import inspect as look  # noqa: PLC0415 -- not for --help
+        from bundlectl.operations.inspecting import inspect as look  # noqa: PLC0415 -- not for --help
 
         found = run_session(
             invocation, connection, lambda session: look(request, session=session, resolve=resolve, charts=charts)

@@ -103,8 +103,8 @@ class Journey:
         return connection, SourceRequest(sources=(_SOURCE,))
 
     def _look(self, connection: Connection, request: SourceRequest) -> None:
-        from bundlectl.operations.inspect import inspect  # noqa: PLC0415 -- not for --help
-        from bundlectl.operations.releases import releases  # noqa: PLC0415 -- not for --help
+        from bundlectl.operations.inspecting import inspect  # noqa: PLC0415 -- not for --help
+        from bundlectl.operations.listing import releases  # noqa: PLC0415 -- not for --help
 
         with self._step("bundlectl releases", "which releases there are") as tell:
             rows = self._run(connection, lambda session: releases(request.release_url, session=session))
@@ -115,7 +115,7 @@ class Journey:
             tell(f"{found.count('image')} images, {found.count('chart')} charts, {found.count('file')} files")
 
     def _lock(self, connection: Connection, request: SourceRequest, lock_file: Path) -> None:
-        from bundlectl.operations.lock import lock  # noqa: PLC0415 -- not for --help
+        from bundlectl.operations.locking import lock  # noqa: PLC0415 -- not for --help
 
         with self._step(f"bundlectl lock {_SOURCE} --out {lock_file}", "pin all of it by digest") as tell:
             locked = self._run(connection, lambda session: lock(request, session=session))
@@ -123,7 +123,7 @@ class Journey:
             tell(f"{len(locked.artifacts)} artifacts, {len(locked.blobs)} digests, {size_text(locked.unique_bytes())}")
 
     def _download(self, connection: Connection, request: SourceRequest, lock_file: Path, store: Path) -> None:
-        from bundlectl.operations.download import download  # noqa: PLC0415 -- not for --help
+        from bundlectl.operations.downloading import download  # noqa: PLC0415 -- not for --help
 
         wanted = replace(request, sources=(str(lock_file),))
         with self._step(f"bundlectl download {lock_file} --store {store}", "fetch it, every digest checked") as tell:
@@ -131,7 +131,7 @@ class Journey:
             tell(_told(report))
 
     def _registry(self, opened: ExitStack, folder: Path) -> str:
-        from bundlectl.operations.serve import ServeOptions, serve  # noqa: PLC0415 -- not for --help
+        from bundlectl.operations.serving import ServeOptions, serve  # noqa: PLC0415 -- not for --help
 
         with self._step(f"bundlectl serve --store {folder} --listen 127.0.0.1:0", "an empty registry: yours") as tell:
             server = serve(ServeOptions(store=folder, listen="127.0.0.1:0"))
@@ -140,7 +140,7 @@ class Journey:
         return server.url.partition("://")[2].rstrip("/")
 
     def _mirror(self, connection: Connection, request: SourceRequest, store: Path, host: str) -> None:
-        from bundlectl.operations.mirror import mirror  # noqa: PLC0415 -- not for --help
+        from bundlectl.operations.mirroring import mirror  # noqa: PLC0415 -- not for --help
         from bundles.plan import Naming  # noqa: PLC0415 -- not for --help
 
         wanted = replace(request, sources=(f"store:{store}",))
@@ -156,7 +156,7 @@ class Journey:
             )
 
     def _verify(self, connection: Connection, lock_file: Path, host: str) -> None:
-        from bundlectl.operations.verify import verify_registry  # noqa: PLC0415 -- not for --help
+        from bundlectl.operations.verifying import verify_registry  # noqa: PLC0415 -- not for --help
         from bundles.plan import Naming  # noqa: PLC0415 -- not for --help
 
         target = Naming.parse(f"{host}/eks")

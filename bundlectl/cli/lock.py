@@ -52,7 +52,7 @@ def register(app: typer.Typer) -> None:
         """
         request = build_request(invocation, sources, selection=selection, origin=source, trust=trust, follow=follow)
         connection = build_connection(invocation, transport, origin=origin, trust=trust)
-        from bundlectl.operations.lock import lock as resolve  # noqa: PLC0415 -- not for --help
+        from bundlectl.operations.locking import lock as resolve  # noqa: PLC0415 -- not for --help
         from mirror.oci.digest import Digest  # noqa: PLC0415 -- not for --help
 
         locked = run_session(invocation, connection, lambda session: resolve(request, session=session))

@@ -89,7 +89,7 @@ def _is_short_global(argument: str) -> bool:
 
 
 def _invoke(arguments: list[str], report: _Failure) -> int:
-    program = application.build()
+    program = application.build(_noun(arguments))
     try:
         result = program.main(
             args=arguments,
@@ -108,6 +108,17 @@ def _invoke(arguments: list[str], report: _Failure) -> int:
     if result == InterruptError.exit_code:  # Ctrl-C before the command began
         return report.show(interrupted())
     return result if isinstance(result, int) else 0
+
+
+def _noun(arguments: Sequence[str]) -> str | None:
+    """The command that will be run, when it is the first word."""
+    words = iter(arguments)
+    for word in words:
+        if word == "--config":
+            next(words, None)
+        elif not word.startswith("-"):
+            return word
+    return None
 
 
 def _usage(error: Exception) -> UsageError | None:
@@ -153,7 +164,7 @@ class _Failure:
         """Show an error; the traceback only with ``--debug``."""
         start = self.slot.start or self._early_start()
         if start.debug and not isinstance(error, InterruptError):
-            start.console.warning("".join(traceback.format_exception(debug_error or error)).rstrip())
+            start.console.debug("".join(traceback.format_exception(debug_error or error)).rstrip())
         if application.wants_json(self._arguments, start.settings):
             try:
                 start.console.document(error_document(error))

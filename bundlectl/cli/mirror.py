@@ -57,8 +57,8 @@ def register(app: typer.Typer) -> None:
         naming = build_target(target)
         request = build_request(invocation, sources, selection=selection, origin=source, trust=trust, follow=follow)
         connection = build_connection(invocation, transport, origin=origin, trust=trust, target=naming.registry)
-        from bundlectl.operations.mirror import mirror as fill  # noqa: PLC0415 -- not for --help
-        from bundlectl.operations.mirror import plan  # noqa: PLC0415 -- not for --help
+        from bundlectl.operations.mirroring import mirror as fill  # noqa: PLC0415 -- not for --help
+        from bundlectl.operations.mirroring import plan  # noqa: PLC0415 -- not for --help
 
         if dry_run:
             planned = run_session(invocation, connection, lambda session: plan(request, target=naming, session=session))

@@ -29,7 +29,7 @@ def register(app: typer.Typer) -> None:
         ] = "",
     ) -> int:
         """List the releases of EKS Anywhere: version, date, bundle number, Kubernetes versions."""
-        from bundlectl.operations.releases import releases as look  # noqa: PLC0415 -- not for --help
+        from bundlectl.operations.listing import releases as look  # noqa: PLC0415 -- not for --help
         from bundlectl.operations.request import RELEASE_URL  # noqa: PLC0415 -- not for --help
 
         connection = build_connection(invocation, transport, origin=origin)

@@ -57,8 +57,8 @@ def register(app: typer.Typer) -> None:
         Without --htpasswd loopback may push; on any other address nobody may, unless told
         otherwise. Ctrl-C or SIGTERM ends it, which is no failure: the exit code is 0.
         """
-        from bundlectl.operations.serve import ServeOptions  # noqa: PLC0415 -- not for --help
-        from bundlectl.operations.serve import serve as start  # noqa: PLC0415 -- not for --help
+        from bundlectl.operations.serving import ServeOptions  # noqa: PLC0415 -- not for --help
+        from bundlectl.operations.serving import serve as start  # noqa: PLC0415 -- not for --help
 
         if anonymous_push:
             invocation.console.warning(f"everybody may push ({invocation.came_from('--anonymous-push')})")

@@ -33,7 +33,7 @@ def register(app: typer.Typer) -> None:
     def verify(invocation: Invocation, *, directory: StoreDirectory, form: FormatOptions) -> int:
         """Hash every blob of a store, and walk everything it says it has."""
         from bundlectl.operations.session import Connection  # noqa: PLC0415 -- imports the HTTP client
-        from bundlectl.operations.verify import verify_store  # noqa: PLC0415 -- not for --help
+        from bundlectl.operations.verifying import verify_store  # noqa: PLC0415 -- not for --help
 
         report = run_session(invocation, Connection(), lambda session: verify_store(directory, session=session))
         show(invocation, form, report.to_json(), render_verification)

@@ -15,7 +15,7 @@ from bundlectl.errors import UsageError
 
 if TYPE_CHECKING:
     from bundlectl.operations.session import Session
-    from bundlectl.operations.verify import VerifyReport
+    from bundlectl.operations.verifying import VerifyReport
 
 __all__ = ["register"]
 
@@ -86,7 +86,7 @@ def _targets(targets: tuple[str, ...], options: TargetOptions) -> list[str]:
 
 
 def _verify(name: str, options: TargetOptions, against: str, *, deep: bool, session: "Session") -> "VerifyReport":
-    from bundlectl.operations.verify import verify_registry, verify_store  # noqa: PLC0415 -- not for --help
+    from bundlectl.operations.verifying import verify_registry, verify_store  # noqa: PLC0415 -- not for --help
 
     if name.startswith(_REGISTRY):
         if not against:

@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING, Final
 
 from bundlectl.errors import MissingError, RegistryError
 from bundles.lock import LockedReferrer
-from mirror.copying.working import persist
 from mirror.graph import walk
 from mirror.oci.digest import Digest
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from threading import Event
 
+    from bundlectl.operations.session import Session
     from mirror.graph import Tree
     from mirror.oci.descriptor import Descriptor
     from mirror.oci.repository import ReadRepository
@@ -30,8 +29,8 @@ _DEPTH: Final = 4
 class ReferrerFinder:
     """Finds what refers to manifests; one instance a run, so that tags are listed once a repository."""
 
-    def __init__(self, cancel: Event) -> None:
-        self._cancel = cancel
+    def __init__(self, session: Session) -> None:
+        self._persist = session.persist
         self._mutex = Mutex()
         self._cosign_tags: dict[str, dict[Digest, list[str]] | None] = {}
 
@@ -65,7 +64,7 @@ class ReferrerFinder:
     def _pin_referrer(
         self, repository: ReadRepository, descriptor: Descriptor, tag: str | None, sizes: dict[Digest, int]
     ) -> LockedReferrer:
-        below = persist(lambda: walk(repository, descriptor), self._cancel)
+        below = self._persist(lambda: walk(repository, descriptor))
         sizes.update(below.sizes())
         return LockedReferrer(
             digest=below.root.descriptor.digest,
@@ -79,11 +78,11 @@ class ReferrerFinder:
     def _referrers_of(
         self, repository: ReadRepository, subject: Digest, *, root: Digest
     ) -> list[tuple[Descriptor, str | None]]:
-        pointed = persist(lambda: repository.referrers(subject), self._cancel)
+        pointed = self._persist(lambda: repository.referrers(subject))
         found: list[tuple[Descriptor, str | None]] = [(item, None) for item in pointed if item.is_manifest]
         for tag in self._cosign_tags_of(repository, subject, root=root):
             try:
-                found.append((persist(lambda tag=tag: repository.resolve(tag), self._cancel), tag))  # type: ignore[misc]
+                found.append((self._persist(lambda tag=tag: repository.resolve(tag)), tag))  # type: ignore[misc]
             except MissingError:
                 continue
         return found
@@ -94,7 +93,7 @@ class ReferrerFinder:
             listed = repository.name in self._cosign_tags
         if not listed:
             try:
-                tags: dict[Digest, list[str]] | None = _cosign_index(persist(repository.tags, self._cancel))
+                tags: dict[Digest, list[str]] | None = _cosign_index(self._persist(repository.tags))
             except RegistryError:
                 # Some registries list no tags for strangers; the root's own are then asked for one by one.
                 tags = None

@@ -20,7 +20,7 @@ from bundles.helm.rendering import Rendering, render
 from bundles.lock import LockedArtifact
 from bundles.plan import upstream_name
 from mirror.copying import Failure
-from mirror.copying.working import Workers, check_cancelled, persist
+from mirror.copying.working import Workers, check_cancelled
 from mirror.graph import Tree, walk
 from mirror.oci.artifact import wrap_file
 from mirror.oci.descriptor import Descriptor
@@ -79,7 +79,7 @@ class Resolver:
         self._rendering = rendering
         self._repository = repository or session.repository
         self._platforms = tuple(platforms)
-        self._referrers = ReferrerFinder(session.cancelled) if referrers else None
+        self._referrers = ReferrerFinder(session) if referrers else None
         self._store = store
         self._mutex = Mutex()
         self._pinned = Pinned()
@@ -159,10 +159,10 @@ class Resolver:
         if wanted is not None:
             descriptor = Descriptor("", wanted, 0)
         elif tag is not None:
-            descriptor = persist(lambda: repository.resolve(tag), self._session.cancelled)
+            descriptor = self._session.persist(lambda: repository.resolve(tag))
         else:
             raise MissingError("names neither a tag nor a digest", artifact=artifact.reference)
-        tree = persist(lambda: walk(repository, descriptor, platforms=self._platforms), self._session.cancelled)
+        tree = self._session.persist(lambda: walk(repository, descriptor, platforms=self._platforms))
         sizes = tree.sizes()
         referrers = self._referrers.find(repository, tree, sizes) if self._referrers else ()
         kind = "chart" if _chart_layer(tree) else artifact.type
@@ -197,7 +197,7 @@ class Resolver:
             with repository.open_blob(layer) as reader:
                 return _read_exactly(reader.read, layer, artifact.reference)
 
-        return self._images_in(persist(read, self._session.cancelled), artifact)
+        return self._images_in(self._session.persist(read), artifact)
 
     def _images_in(self, archive: bytes, artifact: Artifact) -> list[Artifact]:
         chart = read_chart(archive, origin=artifact.reference)
@@ -258,19 +258,11 @@ class Resolver:
         return images
 
     def _pin_file(self, artifact: Artifact) -> None:
-        url = self._session.reach(artifact.reference)
         digest, size = artifact.digest, artifact.size
         if digest is not None and size is None:
-            size = self._session.client.head(url)
+            size = self._session.client.head(self._session.reach(artifact.reference))
         if digest is None or size is None:
-            measured, size = self._measure(artifact, url)
-            if digest is not None and measured != digest:
-                raise ContentError(
-                    f"should have digest {digest} but has {measured}",
-                    artifact=artifact.reference,
-                    hint="the release document and the file disagree; nothing was stored",
-                )
-            digest = measured
+            digest, size = self._measure(artifact)
         wrapped = wrap_file(artifact.reference, digest, size, sha512=artifact.sha512)
         root = wrapped.manifest.descriptor
         sizes = {root.digest: root.size, digest: size}
@@ -293,11 +285,11 @@ class Resolver:
         )
         self._add(locked, sizes)
 
-    def _measure(self, artifact: Artifact, url: str) -> tuple[Digest, int]:
+    def _measure(self, artifact: Artifact) -> tuple[Digest, int]:
         """Read a file once to learn its digest and size; a cut goes on where it stopped."""
-        measuring = Measuring(self._session, url, self._store)
+        measuring = Measuring(self._session, artifact, self._store)
         try:
-            return persist(measuring.attempt, self._session.cancelled)
+            return self._session.persist(measuring.attempt)
         except BundlectlError:
             measuring.abort()
             raise

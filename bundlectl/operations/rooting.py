@@ -22,7 +22,7 @@ from mirror.remote import UrlRepository
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from bundlectl.operations.lock import Locked
+    from bundlectl.operations.locking import Locked
     from bundlectl.operations.session import Session
     from bundles.artifact import TrustLevel
     from bundles.lock import LockedArtifact, LockedManifest

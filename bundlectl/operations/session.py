@@ -4,24 +4,28 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from threading import Event, Lock
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, TypeVar
 
 from bundlectl.errors import UsageError
 from bundlectl.events import Listener, ignore
 from bundles.origins import rewrite
 from bundles.sources.context import SourceContext
-from mirror.http import HttpClient, Transport
-from mirror.remote import Credential, CredentialStore, RemoteRegistry, RemoteRepository
+from mirror.http.transport import Transport
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from bundlectl.operations.request import SourceRequest
+    from mirror.copying import Persistence
+    from mirror.http import HttpClient
+    from mirror.remote import Credential, CredentialStore, RemoteRegistry, RemoteRepository
 
 __all__ = ["Connection", "Session"]
 
 _JOBS = 8
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +44,11 @@ class Connection:
     jobs: int = 0
     weakened: tuple[str, ...] = ()
 
+    @property
+    def offline(self) -> bool:
+        """Whether only loopback and named hosts may be reached."""
+        return self.transport.offline_hosts is not None
+
 
 class Session:
     """Open connections of one run; a context manager, safe to share between threads."""
@@ -49,14 +58,9 @@ class Session:
         self.listener = listener
         self.cancelled = Event()
         self.jobs = self.connection.jobs or _JOBS
-        self.client = HttpClient(self.connection.transport, listener=listener, pool_size=self.jobs + 2)
-        self._credentials = CredentialStore(
-            files=self.connection.credential_files,
-            inline=self.connection.credential_inline,
-            explicit=self.connection.explicit,
-            providers=(_ecr_credential,),
-        )
-        self._registries: dict[tuple[str, str], RemoteRegistry] = {}
+        self._client: HttpClient | None = None
+        self._credentials: CredentialStore | None = None
+        self._registries: dict[tuple[str, str, bool], RemoteRegistry] = {}
         self._lock = Lock()
 
     def __enter__(self) -> Self:
@@ -67,12 +71,43 @@ class Session:
 
     def close(self) -> None:
         """Close all connections."""
-        self.client.close()
+        if self._client is not None:
+            self._client.close()
 
     def cancel(self) -> None:
         """Stop everything under way within a second; safe to call from a signal handler's thread."""
         self.cancelled.set()
-        self.client.cancel()
+        if self._client is not None:
+            self._client.cancel()
+
+    @property
+    def client(self) -> HttpClient:
+        """The HTTP client, opened when it is first asked for: documents on disk need none."""
+        with self._lock:
+            if self._client is None:
+                from mirror.http import HttpClient  # noqa: PLC0415 -- see above
+
+                self._client = HttpClient(self.connection.transport, listener=self.listener, pool_size=self.jobs + 2)
+            return self._client
+
+    @property
+    def persistence(self) -> Persistence:
+        """How long a step is tried: as often, and with the same waits, as a single request."""
+        from mirror.copying.working import Persistence  # noqa: PLC0415 -- documents on disk need none
+
+        transport = self.connection.transport
+        return Persistence(tries=transport.retries + 1, backoff=transport.backoff, longest=transport.max_wait)
+
+    def persist(self, attempt: Callable[[], T]) -> T:
+        """Call ``attempt`` until it succeeds, fails for good, or the tries are used up.
+
+        Raises:
+            BundlectlError: the last error.
+            InterruptError: cancelled while waiting.
+        """
+        from mirror.copying.working import persist  # noqa: PLC0415 -- documents on disk need none
+
+        return persist(attempt, self.cancelled, self.persistence)
 
     def registry(self, host: str) -> RemoteRegistry:
         """The registry called ``host``, reached where ``--origin`` says."""
@@ -80,7 +115,7 @@ class Session:
 
     def target(self, host: str) -> RemoteRegistry:
         """The registry ``host`` as a target: no ``--origin`` applies to what is written to."""
-        return self._registry(host, host)
+        return self._registry(host, host, push=True)
 
     def repository(self, name: str) -> RemoteRepository:
         """The repository ``registry/path``, reached where ``--origin`` says.
@@ -111,7 +146,8 @@ class Session:
     def context(self, request: SourceRequest, *, follow: bool) -> SourceContext:
         """What readers of sources need; ``follow`` is what the command does unless told otherwise."""
         return SourceContext(
-            client=self.client,
+            connect=lambda: self.client,
+            offline=self.connection.offline,
             registry=self.registry,
             repository=self.repository,
             origins=self.connection.origins,
@@ -124,17 +160,28 @@ class Session:
             listener=self.listener,
         )
 
-    def _registry(self, host: str, reached: str) -> RemoteRegistry:
+    def _registry(self, host: str, reached: str, *, push: bool = False) -> RemoteRegistry:
+        from mirror.remote import CredentialStore, RemoteRegistry  # noqa: PLC0415 -- documents on disk need none
+
+        client = self.client
         with self._lock:
-            registry = self._registries.get((host, reached))
+            if self._credentials is None:
+                self._credentials = CredentialStore(
+                    files=self.connection.credential_files,
+                    inline=self.connection.credential_inline,
+                    explicit=self.connection.explicit,
+                    providers=() if self.connection.offline else (_ecr_credential,),
+                )
+            registry = self._registries.get((host, reached, push))
             if registry is None:
                 registry = RemoteRegistry(
                     host,
-                    client=self.client,
+                    client=client,
                     credentials=self._credentials,
                     origin=reached if reached != host else None,
+                    push=push,
                 )
-                self._registries[host, reached] = registry
+                self._registries[host, reached, push] = registry
             return registry
 
 

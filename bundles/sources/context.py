@@ -35,7 +35,7 @@ class SourceContext:
     """How sources are read.
 
     Attributes:
-        client: fetches URLs.
+        connect: gives the client that fetches URLs, when the first is fetched.
         registry: opens a registry by host; origins are applied by it.
         repository: opens ``host/path`` with origins applied; made of ``registry`` when absent.
         origins: ``--origin``, FROM to TO.
@@ -46,10 +46,11 @@ class SourceContext:
         package_registry: where package bundles and charts are, instead of AWS's.
         package_image_registry: where the images of packages are, instead of AWS's.
         listener: told of warnings.
+        offline: whether ``--offline`` forbids everything but loopback (and a target).
         within: the Collections that are being read, outermost first.
     """
 
-    client: HttpClient
+    connect: Callable[[], HttpClient]
     registry: Callable[[str], RemoteRegistry]
     repository: Callable[[str], RemoteRepository] | None = None
     origins: Mapping[str, str] = field(default_factory=dict)
@@ -60,12 +61,8 @@ class SourceContext:
     package_registry: str | None = None
     package_image_registry: str | None = None
     listener: Listener = ignore
+    offline: bool = False
     within: tuple[str, ...] = ()
-
-    @property
-    def offline(self) -> bool:
-        """Whether ``--offline`` forbids everything but loopback (and a target)."""
-        return self.client.transport.offline_hosts is not None
 
     def fetch_url(self, url: str) -> str:
         """The URL to ask for what is called ``url`` (``--origin``)."""
@@ -82,7 +79,7 @@ class SourceContext:
         """
         check_url(url)
         try:
-            return self.client.fetch(self.fetch_url(url), limit=limit)
+            return self.connect().fetch(self.fetch_url(url), limit=limit)
         except RegistryError as error:
             raise TransportError(
                 error.message, artifact=error.artifact or url, hint=error.hint, retryable=error.retryable

@@ -4,5 +4,6 @@ from mirror.copying.engine import copy
 from mirror.copying.report import CopyReport, Failure
 from mirror.copying.root import Referrer, Root
 from mirror.copying.survey import Estimate, estimate
+from mirror.copying.working import Persistence
 
-__all__ = ["CopyReport", "Estimate", "Failure", "Referrer", "Root", "copy", "estimate"]
+__all__ = ["CopyReport", "Estimate", "Failure", "Persistence", "Referrer", "Root", "copy", "estimate"]

@@ -12,11 +12,20 @@ from dataclasses import dataclass, field
 from threading import Event, Lock
 from typing import TYPE_CHECKING, Final, Self
 
-from bundlectl.errors import BundlectlError, ContentError, InterruptError, MissingError, RegistryError, StoreError
+from bundlectl.errors import (
+    BundlectlError,
+    ContentError,
+    InterruptError,
+    MissingError,
+    RegistryError,
+    StoreError,
+    TransportError,
+)
 from bundlectl.events import ArtifactFinished, BytesMoved, Listener, TransferPlanned, ignore
 from mirror.copying.report import CopyReport, Failure
 from mirror.copying.survey import Surveyed, survey
-from mirror.copying.working import Workers, check_cancelled, persist
+from mirror.copying.working import Persistence, Workers, check_cancelled, persist
+from mirror.oci.artifact import SHA512_ANNOTATION
 from mirror.oci.reference import by_digest_tag
 
 if TYPE_CHECKING:
@@ -28,7 +37,7 @@ if TYPE_CHECKING:
     from mirror.oci.descriptor import Descriptor
     from mirror.oci.digest import Digest
     from mirror.oci.manifest import Manifest
-    from mirror.oci.repository import BlobReader, Present, ReadRepository, Repository
+    from mirror.oci.repository import BlobReader, BlobUpload, Present, ReadRepository, Repository
 
 __all__ = ["SparseIndexRefusedError", "copy"]
 
@@ -47,6 +56,7 @@ def copy(
     listener: Listener = ignore,
     cancel: Event | None = None,
     concluded: Sequence[Failure] = (),
+    persistence: Persistence | None = None,
 ) -> CopyReport:
     """Bring every root to its target.
 
@@ -56,6 +66,7 @@ def copy(
         listener: told of bytes and finished artifacts, from worker threads.
         cancel: set by another thread to stop within a second.
         concluded: artifacts that failed before copying began, to be counted in the report.
+        persistence: how long each step is tried.
 
     Returns:
         What happened. A root that failed is listed there with the reason, and all others are
@@ -66,7 +77,10 @@ def copy(
         InterruptError: cancelled; what is at the target is whole, and the same call resumes.
         BundlectlError: the target refuses the kind of content as a whole.
     """
-    return _Run(roots, jobs, listener, cancel or Event(), concluded).run()
+    run = _Run(roots, Workers(jobs, cancel or Event()), listener, persistence or Persistence())
+    run.report.artifacts_total += len(concluded)
+    run.report.failed.extend(concluded)
+    return run.run()
 
 
 @dataclass(slots=True, eq=False)
@@ -74,7 +88,7 @@ class _Job:
     """A root with the blobs it still waits for."""
 
     surveyed: Surveyed
-    waiting: set[Digest] = field(default_factory=set)
+    waiting: set[_Blob] = field(default_factory=set)
     failed: bool = False
 
     @property
@@ -96,17 +110,19 @@ class _Run:
     def __init__(
         self,
         roots: Sequence[Root],
-        jobs: int,
+        workers: Workers,
         listener: Listener,
-        cancel: Event,
-        concluded: Sequence[Failure],
+        persistence: Persistence,
     ) -> None:
         self.roots = roots
         self.listener = listener
-        self.cancel = cancel
+        self.workers = workers
+        self.cancel = workers.stopped
+        self.persistence = persistence
         self.lock = Lock()
-        self.workers = Workers(jobs, cancel)
-        self.report = CopyReport(artifacts_total=len(roots) + len(concluded), failed=list(concluded))
+        self.turns: dict[tuple[str, Digest], Lock] = {}
+        self.stored: set[tuple[str, Digest]] = set()
+        self.report = CopyReport(artifacts_total=len(roots))
 
     def run(self) -> CopyReport:
         started = time.monotonic()
@@ -125,7 +141,7 @@ class _Run:
 
     def _survey(self, root: Root) -> _Job | None:
         try:
-            surveyed = survey(root, self.cancel)
+            surveyed = survey(root, self.cancel, self.persistence)
         except (InterruptError, StoreError):
             raise
         except BundlectlError as error:
@@ -139,16 +155,18 @@ class _Run:
         return _Job(surveyed)
 
     def _unique_blobs(self, jobs: Iterable[_Job]) -> list[_Blob]:
-        blobs: dict[Digest, _Blob] = {}
+        # Where manifests contradict each other about a digest, only those that lie must fail.
+        blobs: dict[tuple[Digest, int, str | None], _Blob] = {}
         manifests: dict[Digest, int] = {}
         for job in jobs:
             root = job.root
             for descriptor in job.surveyed.blobs().values():
-                blob = blobs.setdefault(descriptor.digest, _Blob(descriptor))
+                stated = (descriptor.digest, descriptor.size, descriptor.annotations.get(SHA512_ANNOTATION))
+                blob = blobs.setdefault(stated, _Blob(descriptor))
                 blob.sources.setdefault(root.source.name, root.source)
                 blob.targets.setdefault(root.target.name, root.target)
                 blob.waiting.setdefault(root.target.name, []).append(job)
-                job.waiting.add(descriptor.digest)
+                job.waiting.add(blob)
             for tree in job.surveyed.trees:
                 manifests.update((entry.descriptor.digest, entry.descriptor.size) for entry in tree.manifests)
         size = sum(blob.descriptor.size for blob in blobs.values())
@@ -197,9 +215,15 @@ class _Run:
         for source in blob.sources.values():
             transfer = _BlobTransfer(self, blob.descriptor, source, target, shown=mount_from is None)
             try:
-                return persist(lambda transfer=transfer: transfer.attempt(mount_from), self.cancel)  # type: ignore[misc]
-            except (MissingError, ContentError) as error:
-                transfer.report(0)
+                return persist(
+                    lambda transfer=transfer: transfer.attempt(mount_from),  # type: ignore[misc]
+                    self.cancel,
+                    self.persistence,
+                )
+            except BundlectlError as error:
+                transfer.give_up()
+                if isinstance(error, (InterruptError, StoreError)) or not transfer.source_failed(error):
+                    raise
                 failure = error
         raise failure
 
@@ -207,7 +231,7 @@ class _Run:
         ready = []
         with self.lock:
             for job in blob.waiting[target.name]:
-                job.waiting.discard(blob.descriptor.digest)
+                job.waiting.discard(blob)
                 if not job.waiting and not job.failed:
                     ready.append(job)
         for job in ready:
@@ -262,8 +286,19 @@ class _Run:
                 self.report.not_addressable.append(f"{root.target.name}@{root.descriptor.digest}")
 
     def _put(self, target: Repository, manifest: Manifest, tag: str | None = None) -> None:
+        """Store a manifest, once at a time: roots of one repository may share it.
+
+        Distribution 2.8 writes its links in place, and refuses an index while a child is stored again.
+        """
         check_cancelled(self.cancel)
-        persist(lambda: target.put_manifest(manifest, tag=tag), self.cancel)
+        place = (target.name, manifest.descriptor.digest)
+        with self.lock:
+            turn = self.turns.setdefault(place, Lock())
+        with turn:
+            if tag is None and place in self.stored:
+                return
+            persist(lambda: target.put_manifest(manifest, tag=tag), self.cancel, self.persistence)
+            self.stored.add(place)
 
     def _give_up(self, jobs: Iterable[_Job], error: BundlectlError) -> None:
         for job in jobs:
@@ -296,25 +331,42 @@ class _BlobTransfer:
         self.target = target
         self.reported: int = 0
         self.shown = shown
+        self.upload: BlobUpload | None = None
+        self.failure: BundlectlError | None = None
 
     def attempt(self, mount_from: str | None) -> Present | None:
         """Try once: return why nothing was sent, or None when the blob was."""
         check_cancelled(self.run.cancel)
-        upload = self.target.begin_blob(self.descriptor, mount_from=mount_from)
-        if isinstance(upload, str):
-            self.report(self.descriptor.size)
-            return upload
-        try:
-            upload.write(lambda: self.open(upload.offset()))
-        except BaseException:
-            upload.cancel()
-            raise
+        if self.upload is None:
+            begun = self.target.begin_blob(self.descriptor, mount_from=mount_from)
+            if isinstance(begun, str):
+                self.report(self.descriptor.size)
+                return begun
+            self.upload = begun
+        # The same upload again after a broken try: it remembers what broke, and sends otherwise.
+        upload = self.upload
+        upload.write(lambda: self.open(upload.offset()))
+        self.report(self.descriptor.size)
         return None
+
+    def give_up(self) -> None:
+        """Let the upload go, and take back what was reported."""
+        if self.upload is not None:
+            self.upload.cancel()
+        self.report(0)
+
+    def source_failed(self, error: BundlectlError) -> bool:
+        """Whether another source may do better: this one did not give the blob, or gave a wrong one."""
+        return error is self.failure or isinstance(error, (MissingError, ContentError))
 
     def open(self, offset: int) -> BlobReader:
         """Open the source where the target stands; bytes reported beyond that are taken back."""
         self.report(offset)
-        return _CountedReader(self.source.open_blob(self.descriptor, offset), self)
+        try:
+            return _CountedReader(self.source.open_blob(self.descriptor, offset), self, offset)
+        except BundlectlError as error:
+            self.failure = error
+            raise
 
     def report(self, position: int) -> None:
         """Tell the listener that the transfer now stands at ``position`` bytes."""
@@ -333,14 +385,30 @@ class _BlobTransfer:
 class _CountedReader:
     """A reader that reports what is read, and stops when the run is cancelled."""
 
-    def __init__(self, reader: BlobReader, transfer: _BlobTransfer) -> None:
+    def __init__(self, reader: BlobReader, transfer: _BlobTransfer, offset: int) -> None:
         self._reader = reader
         self._transfer = transfer
+        self._position = offset
 
     def read(self, size: int = -1, /) -> bytes:
-        block = self._reader.read(size)
+        try:
+            block = self._reader.read(size)
+            if not block and size and self._position < self._transfer.descriptor.size:
+                raise self._ended_early()
+        except BundlectlError as error:
+            self._transfer.failure = error
+            raise
+        self._position += len(block)
         self._transfer.moved(len(block))
         return block
+
+    def _ended_early(self) -> TransportError:
+        wanted = self._transfer.descriptor
+        return TransportError(
+            f"ended after {self._position} of {wanted.size} bytes",
+            artifact=f"{self._transfer.source.name}@{wanted.digest}",
+            retryable=True,
+        )
 
     def close(self) -> None:
         self._reader.close()

@@ -7,7 +7,7 @@ from threading import Event
 from typing import TYPE_CHECKING
 
 from bundlectl.errors import MissingError
-from mirror.copying.working import Workers, check_cancelled, persist
+from mirror.copying.working import Persistence, Workers, check_cancelled, persist
 from mirror.graph import Tree, walk
 from mirror.oci.descriptor import Descriptor
 
@@ -38,7 +38,7 @@ class Surveyed:
         return {blob.digest: blob for tree in self.trees for blob in tree.blobs}
 
 
-def survey(root: Root, cancel: Event) -> Surveyed:
+def survey(root: Root, cancel: Event, persistence: Persistence) -> Surveyed:
     """Ask the target whether ``root`` is there; if not, walk it at the source.
 
     A tag is written last, so a tag that points at the right digest proves the run before got
@@ -49,28 +49,34 @@ def survey(root: Root, cancel: Event) -> Surveyed:
         MissingError, ContentError, RegistryError, TransportError: from either side.
     """
     check_cancelled(cancel)
-    if persist(lambda: _is_current(root), cancel):
+    if persist(lambda: _is_current(root), cancel, persistence):
         return Surveyed(root, ())
     trees = []
     for referrer in root.referrers:
         check_cancelled(cancel)
         found = referrer.descriptor
-        trees.append(persist(lambda found=found: walk(root.source, found), cancel))  # type: ignore[misc]
-    trees.append(persist(lambda: walk(root.source, root.descriptor, platforms=root.platforms), cancel))
+        trees.append(persist(lambda found=found: walk(root.source, found), cancel, persistence))  # type: ignore[misc]
+    trees.append(persist(lambda: _walk_root(root), cancel, persistence))
     return Surveyed(root, tuple(trees))
 
 
+def _walk_root(root: Root) -> Tree:
+    wanted = frozenset(root.manifests) if root.manifests else None
+    return walk(root.source, root.descriptor, platforms=root.platforms, only=wanted)
+
+
 def _is_current(root: Root) -> bool:
-    for tag in root.tags:
+    own = root.descriptor.digest
+    named = [(tag, own) for tag in root.tags]
+    named += [(item.tag, item.descriptor.digest) for item in root.referrers if item.tag]
+    for tag, digest in named:
         try:
-            found = root.target.resolve(tag)
+            if root.target.resolve(tag).digest != digest:
+                return False
         except MissingError:
             return False
-        if found.digest != root.descriptor.digest:
-            return False
-    own = root.descriptor.digest
     needed = [Descriptor("", digest, 0) for digest in root.manifests if digest != own]
-    needed += [referrer.descriptor for referrer in root.referrers]
+    needed += [item.descriptor for item in root.referrers if not item.tag]
     return all(root.target.has(_as_manifest(item)) for item in needed)
 
 
@@ -91,16 +97,23 @@ class Estimate:
     pending: list[str] = field(default_factory=list)
 
 
-def estimate(roots: Sequence[Root], *, jobs: int, cancel: Event | None = None) -> Estimate:
+def estimate(
+    roots: Sequence[Root],
+    *,
+    jobs: int,
+    cancel: Event | None = None,
+    persistence: Persistence | None = None,
+) -> Estimate:
     """Compute what ``copy`` would send, changing nothing.
 
     Raises:
         MissingError, ContentError, RegistryError, TransportError: the first that either side gave.
     """
-    cancel = cancel or Event()
+    patience = persistence or Persistence()
     result = Estimate(artifacts=len(roots))
-    with Workers(jobs, cancel) as workers:
-        surveyed = workers.map(lambda root: survey(root, cancel), roots)
+    with Workers(jobs, cancel or Event()) as workers:
+        stopped = workers.stopped
+        surveyed = workers.map(lambda root: survey(root, stopped, patience), roots)
         wanted: dict[Digest, tuple[Descriptor, dict[str, Repository]]] = {}
         manifests: dict[Digest, int] = {}
         for item in surveyed:
@@ -115,8 +128,11 @@ def estimate(roots: Sequence[Root], *, jobs: int, cancel: Event | None = None) -
 
         def absent(entry: tuple[Descriptor, dict[str, Repository]]) -> int:
             blob, targets = entry
-            check_cancelled(cancel)
-            present = any(persist(lambda t=target: t.has(blob), cancel) for target in targets.values())  # type: ignore[misc]
+            check_cancelled(stopped)
+            present = any(
+                persist(lambda t=target: t.has(blob), stopped, patience)  # type: ignore[misc]
+                for target in targets.values()
+            )
             return 0 if present else blob.size
 
         sizes = workers.map(absent, wanted.values())

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
-from threading import Lock
+from dataclasses import dataclass
+from threading import Event, Lock
 from typing import TYPE_CHECKING, Final, ParamSpec, TypeVar
 
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
@@ -12,17 +14,39 @@ from bundlectl.errors import BundlectlError, InterruptError, RegistryError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
-    from threading import Event
 
-__all__ = ["Workers", "check_cancelled", "persist"]
+__all__ = ["Persistence", "Workers", "check_cancelled", "persist"]
 
 T = TypeVar("T")
 R = TypeVar("R")
 P = ParamSpec("P")
 
-_TRIES: Final = 6
-_LONGEST_WAIT: Final = 60.0
-_backoff = wait_random_exponential(multiplier=0.2, max=20)
+_POLL: Final = 0.1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Persistence:
+    """How long a step is tried again, beyond what the HTTP client does for a single request.
+
+    Args:
+        tries: in all.
+        backoff: seconds; the first wait is at most this, the next twice that, and so on.
+        longest: seconds; of a wait, also where a server asks for more.
+    """
+
+    tries: int = 6
+    backoff: float = 0.2
+    longest: float = 60.0
+
+    def wait(self, state: RetryCallState) -> float:
+        """Seconds until the next try: jittered, or what the server asked for."""
+        error = state.outcome.exception() if state.outcome else None
+        if isinstance(error, RegistryError) and error.retry_after is not None:
+            return min(error.retry_after, self.longest)
+        return wait_random_exponential(multiplier=self.backoff, max=self.longest / 3)(state)
+
+
+_USUAL: Final = Persistence()
 
 
 def check_cancelled(cancel: Event) -> None:
@@ -35,8 +59,8 @@ def check_cancelled(cancel: Event) -> None:
         raise InterruptError("stopped", hint="the same command resumes")
 
 
-def persist(attempt: Callable[[], T], cancel: Event) -> T:
-    """Call ``attempt`` until it succeeds, fails for good, or has failed six times.
+def persist(attempt: Callable[[], T], cancel: Event, persistence: Persistence = _USUAL) -> T:
+    """Call ``attempt`` until it succeeds, fails for good, or the tries are used up.
 
     Only errors that call themselves retryable are tried again, after a jittered wait or the
     one that the server asked for.
@@ -51,8 +75,8 @@ def persist(attempt: Callable[[], T], cancel: Event) -> T:
         check_cancelled(cancel)
 
     retrying = Retrying(
-        stop=stop_after_attempt(_TRIES),
-        wait=_waiting,
+        stop=stop_after_attempt(persistence.tries),
+        wait=persistence.wait,
         retry=retry_if_exception(lambda error: isinstance(error, BundlectlError) and error.retryable),
         sleep=pause,
         reraise=True,
@@ -60,22 +84,40 @@ def persist(attempt: Callable[[], T], cancel: Event) -> T:
     return retrying(attempt)
 
 
-def _waiting(state: RetryCallState) -> float:
-    error = state.outcome.exception() if state.outcome else None
-    if isinstance(error, RegistryError) and error.retry_after is not None:
-        return min(error.retry_after, _LONGEST_WAIT)
-    return _backoff(state)
+class _Linked(Event):
+    """Set by itself, or by the outer event; setting it leaves the outer one alone."""
+
+    def __init__(self, outer: Event) -> None:
+        super().__init__()
+        self._outer = outer
+
+    def is_set(self) -> bool:
+        return super().is_set() or self._outer.is_set()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        end = None if timeout is None else time.monotonic() + timeout
+        while not self.is_set():
+            left = _POLL if end is None else min(_POLL, end - time.monotonic())
+            if left <= 0:
+                break
+            super().wait(left)
+        return self.is_set()
 
 
 class Workers:
     """A pool of threads whose work can submit more work; a context manager.
 
     Leaving it by an exception cancels what has not begun and does not wait for what has.
+
+    Args:
+        jobs: threads.
+        cancel: of the whole run; it is only looked at. ``stopped`` is set with it, and when
+            this pool is left by an exception: work looks at that.
     """
 
     def __init__(self, jobs: int, cancel: Event) -> None:
         self._pool = ThreadPoolExecutor(jobs, thread_name_prefix="copy")
-        self._cancel = cancel
+        self.stopped: Event = _Linked(cancel)
         self._lock = Lock()
         self._pending: set[Future[None]] = set()
 
@@ -84,7 +126,7 @@ class Workers:
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:
         if kind is not None:
-            self._cancel.set()
+            self.stopped.set()
         self._pool.shutdown(wait=kind is None, cancel_futures=kind is not None)
 
     def submit(self, work: Callable[P, None], *args: P.args, **kwargs: P.kwargs) -> None:

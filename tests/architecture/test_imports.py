@@ -7,7 +7,18 @@ import subprocess
 import sys
 from pathlib import Path
 
-HEAVY = ("boto3", "botocore", "cheroot", "cryptography", "jsonschema", "kopf", "kubernetes", "sigstore", "urllib3")
+HEAVY = (
+    "boto3",
+    "botocore",
+    "cheroot",
+    "cryptography",
+    "jsonschema",
+    "jsonschema_rs",
+    "kopf",
+    "kubernetes",
+    "sigstore",
+    "urllib3",
+)
 
 
 def test_every_import_contract_holds(root: Path) -> None:

@@ -9,10 +9,12 @@ import signal
 import subprocess
 import sys
 import urllib.request
+from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from jsonschema import Draft202012Validator
 
 from registry_fixtures.faults import Fault, Refuse, SlowBody
 
@@ -36,6 +38,10 @@ def start(tmp_path: Path, *arguments: object) -> subprocess.Popen[str]:
         env=environment(tmp_path),
         cwd=tmp_path,
     )
+
+
+def schema(name: str) -> Draft202012Validator:
+    return Draft202012Validator(json.loads(files("bundlectl.cli.schemas").joinpath(f"{name}.schema.json").read_bytes()))
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -67,7 +73,8 @@ def test_an_interrupted_download_is_exit_130_and_the_same_command_resumes(
 
 
 def test_serve_says_where_it_listens_and_ends_well_on_a_signal(tmp_path: Path) -> None:
-    with start(tmp_path, "serve", "--store", tmp_path / "store", "--listen", "127.0.0.1:0") as process:
+    arguments = ("serve", "--store", tmp_path / "store", "--listen", "127.0.0.1:0")
+    with start(tmp_path, *arguments) as process:
         assert process.stdout is not None
         line = process.stdout.readline()
         assert line.startswith("listening on http://127.0.0.1:")
@@ -77,6 +84,16 @@ def test_serve_says_where_it_listens_and_ends_well_on_a_signal(tmp_path: Path) -
         _, err = process.communicate(timeout=30)
     assert process.returncode == 0, err
     assert "Traceback" not in err
+
+
+def test_serve_says_so_in_json_with_the_port_it_was_given(tmp_path: Path) -> None:
+    with start(tmp_path, "serve", "--store", tmp_path / "store", "--listen", "127.0.0.1:0", "-o", "json") as process:
+        assert process.stdout is not None
+        lines = [process.stdout.readline() for _ in range(3)]
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=30)
+    schema("listening").validate(json.loads("".join(lines)))
+    assert process.returncode == 0
 
 
 def test_the_quickstart_takes_every_step_and_leaves_nothing_behind(tmp_path: Path) -> None:
@@ -95,6 +112,7 @@ def test_the_quickstart_keeps_what_it_made_where_it_was_told_to(tmp_path: Path) 
         out, err = process.communicate(timeout=60)
     assert process.returncode == 0, err
     document = json.loads(out)
+    schema("quickstart").validate(document)
     assert len(document["steps"]) == 9
     assert document["next"][0] == f"bundlectl store list {kept / 'store'}"
     assert {path.name for path in kept.iterdir()} == {"bundle.lock.json", "store", "registry"}

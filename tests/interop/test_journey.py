@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
     from tests.interop.programs import Program
 
-pytestmark = pytest.mark.xdist_group("journey")
-
 SCALE = 1e-5
 SAMPLE = 6
 PLAIN = ("--src-tls-verify=false", "--dest-tls-verify=false")

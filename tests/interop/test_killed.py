@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
     from tests.interop.programs import Program
 
-pytestmark = pytest.mark.xdist_group("killed")
-
 KILLS = 10
 SCALE = 2e-4
 RATE = "2MB"  # a second, so that there is something to interrupt

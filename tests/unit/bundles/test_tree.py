@@ -91,6 +91,7 @@ def test_json_is_read_too() -> None:
         (b"? [a, b]\n: c\n", 1, "a key must be text, not a list"),
         (b"? {a: b}\n: c\n", 1, "a key must be text, not a map"),
         (b"a: &x b\n? *x\n: c\n", 2, "a key must be text, not an alias"),
+        (b"*x\n", 1, "the alias *x names nothing before it"),
         (b"a: *x\n", 1, "the alias *x names nothing before it"),
         (b"a: &x\n  b: *x\n", 2, "the alias *x names nothing before it"),
     ],
@@ -182,6 +183,7 @@ def test_reading_stops_when_time_is_up(monkeypatch: pytest.MonkeyPatch) -> None:
 @example(b"a: \x85")
 @example(b"%YAML 9.9\n---\na: b")
 @example(b"%TAG ! x:\n---\na: b")
+@example(b"*0")
 @example(b"&a a: b")
 @example(b"a: &a\n  *a : b")
 def test_arbitrary_bytes_raise_nothing_but_content_errors(raw: bytes) -> None:

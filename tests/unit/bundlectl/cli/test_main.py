@@ -212,7 +212,7 @@ def fail(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
 
     boom.__annotations__ = {"invocation": Invocation, "form": FormatOptions, "return": int}
     command(app, "boom", examples=("bundlectl boom",))(boom)
-    monkeypatch.setattr(application, "build", lambda: typer.main.get_command(app))
+    monkeypatch.setattr(application, "build", lambda *_: typer.main.get_command(app))
 
 
 def test_json_documents_end_with_a_newline_and_keep_unicode(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -223,3 +223,59 @@ def test_json_documents_end_with_a_newline_and_keep_unicode(monkeypatch: pytest.
     Console().document({"name": "ü"})
     assert json.loads(raw.getvalue()) == {"name": "ü"}
     assert raw.getvalue().endswith(b"}\n")
+
+
+def test_flags_beat_environment_beats_file(
+    bundlectl: Callable[..., Ran], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    import typer  # noqa: PLC0415
+
+    from bundlectl.cli.command import Invocation, command  # noqa: PLC0415
+    from bundlectl.cli.options import TargetOptions  # noqa: PLC0415
+
+    seen: list[tuple[str, tuple[str, ...], str | None]] = []
+    app = typer.Typer(rich_markup_mode=None, add_completion=False)
+    app.callback()(application._start)
+
+    def look(invocation: Invocation, *, target: TargetOptions) -> int:
+        """Look."""
+        seen.append((target.to, target.map, invocation.came_from("--to")))
+        return 0
+
+    look.__annotations__ = {"invocation": Invocation, "target": TargetOptions, "return": int}
+    command(app, "look", examples=("bundlectl look",))(look)
+    monkeypatch.setattr(application, "build", lambda *_: typer.main.get_command(app))
+    assert bundlectl("look").exit_code == 0
+    config = tmp_path / "config.toml"
+    config.write_text("[look]\nto = 'file'\nmap = ['a=b', 'c=d']\n")
+    config.chmod(0o600)
+    bundlectl("look", "--config", config)
+    monkeypatch.setenv("BUNDLECTL_LOOK_TO", "environment")
+    monkeypatch.setenv("BUNDLECTL_LOOK_MAP", "e=f g=h")
+    bundlectl("look", "--config", config)
+    bundlectl("look", "--config", config, "--to", "flag")
+    assert seen == [
+        ("", (), None),
+        ("file", ("a=b", "c=d"), f"file {config}"),
+        ("environment", ("e=f", "g=h"), "environment variable BUNDLECTL_LOOK_TO"),
+        ("flag", ("e=f", "g=h"), "flag --to"),
+    ]
+
+
+def test_the_http_log_has_no_queries_since_signed_urls_carry_credentials_there(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    import logging  # noqa: PLC0415
+
+    from bundlectl.cli.console import Console  # noqa: PLC0415
+    from bundlectl.cli.httplog import log_requests  # noqa: PLC0415
+
+    end = log_requests(Console())
+    logger = logging.getLogger("urllib3.connectionpool")
+    logger.debug(
+        '%s://%s:%s "%s %s %s" %s %s', "https", "h", 443, "GET", "/blob?X-Amz-Signature=secret", "HTTP/1.1", 200, 5
+    )
+    logger.debug("Redirecting %s -> %s", "https://h/?token=secret", "x")
+    end()
+    logger.debug("%s://%s:%s %s %s %s %s %s", *range(8))
+    assert capsys.readouterr().err == "GET https://h:443/blob?… 200\n"

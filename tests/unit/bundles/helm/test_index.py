@@ -48,7 +48,9 @@ def test_a_version_matches_when_it_is_equal_as_a_semantic_version() -> None:
 
 
 def test_build_metadata_tells_two_versions_apart() -> None:
-    assert find_entry(INDEX.encode(), "web", "1.2.3+b2", base_url=BASE).urls == ("https://charts.example/charts/web.tgz",)
+    assert find_entry(INDEX.encode(), "web", "1.2.3+b2", base_url=BASE).urls == (
+        "https://charts.example/charts/web.tgz",
+    )
 
 
 def test_a_missing_version_names_those_there_are() -> None:

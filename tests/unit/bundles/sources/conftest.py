@@ -109,5 +109,5 @@ def context(site: Site) -> Iterator[SourceContext]:
             return RemoteRegistry(host, client=client, credentials=CredentialStore(), origin=reached)
 
         yield SourceContext(
-            client=client, registry=registry, origins=site.origins, listener=site.events.append, follow=True
+            connect=lambda: client, registry=registry, origins=site.origins, listener=site.events.append, follow=True
         )

@@ -242,7 +242,7 @@ def test_one_reference_with_two_digests_in_a_collection_is_refused(tmp_path: Pat
 
 def test_s3_is_not_reached_offline(context: SourceContext) -> None:
     with HttpClient(Transport(offline_hosts=frozenset())) as client, pytest.raises(TransportError, match="--offline"):
-        read_source("s3://bucket/key.yaml", replace(context, client=client))
+        read_source("s3://bucket/key.yaml", replace(context, connect=lambda: client, offline=True))
 
 
 def test_a_path_is_relative_to_the_working_directory(

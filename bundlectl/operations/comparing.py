@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from bundlectl.operations.lock import lock
+from bundlectl.operations.locking import lock
 
 if TYPE_CHECKING:
     from bundlectl.operations.request import SourceRequest

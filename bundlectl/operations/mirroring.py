@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from bundlectl.events import PhaseStarted
-from bundlectl.operations.lock import Locked, lock_sources
+from bundlectl.operations.locking import Locked, lock_sources
 from bundlectl.operations.rooting import Rooting
 from bundles.plan import Naming, TargetPlan
 from mirror.copying import CopyReport, Estimate, copy, estimate
@@ -87,7 +87,7 @@ def mirror(request: SourceRequest, *, target: Naming, session: Session) -> CopyR
 
     Raises:
         UsageError: two artifacts would get one name at the target.
-        RegistryError: the target refuses the content as a whole.
+        RegistryError, TransportError: the target refuses everything, or cannot be reached.
         ContentError, VerificationError, TransportError: from reading the sources.
         InterruptError: cancelled; the same call resumes.
     """
@@ -106,10 +106,14 @@ def mirror(request: SourceRequest, *, target: Naming, session: Session) -> CopyR
             listener=session.listener,
             cancel=session.cancelled,
             concluded=(*locked.failed, *lost),
+            persistence=session.persistence,
         )
     report.requests_target = registry.requests - sent
     report.requests_source = session.requests() - registry.requests - source
     report.weakened = list(locked.lock.weakened)
+    if report.exit_code == 4 and not report.artifacts_done + report.artifacts_skipped:  # noqa: PLR2004 -- cli.md
+        # Nothing went through: if it is the target that cannot be reached or lets nobody in, say that.
+        registry.ping()
     return report
 
 
@@ -129,6 +133,6 @@ def plan(request: SourceRequest, *, target: Naming, session: Session) -> MirrorP
 
     with Rooting(locked, session) as rooting:
         roots, lost = rooting.roots(planned, open_target, platforms=request.selection.platforms)
-        result = estimate(roots, jobs=session.jobs, cancel=session.cancelled)
+        result = estimate(roots, jobs=session.jobs, cancel=session.cancelled, persistence=session.persistence)
     failed: Iterable[Failure] = (*locked.failed, *lost)
     return MirrorPlan(planned, result, tuple(failed), locked.lock.weakened)

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from bundlectl.events import PhaseStarted
 from bundlectl.operations.gathering import gather
-from bundlectl.operations.resolving import Resolver
 from bundles.artifact import Artifact, merge_artifacts
 
 if TYPE_CHECKING:
@@ -76,6 +75,8 @@ def inspect(request: SourceRequest, *, session: Session, resolve: bool = False, 
     total: int | None = None
     locked = [(known, item) for known, _ in gathered.locks for item in known.artifacts]
     if resolve or charts:
+        from bundlectl.operations.resolving import Resolver  # noqa: PLC0415 -- documents alone need no registry
+
         session.listener(PhaseStarted("resolving", len(gathered.artifacts)))
         wanted = [item for item in gathered.artifacts if resolve or item.type == "chart"]
         resolver = Resolver(session, platforms=request.selection.platforms, referrers=False)

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Locked", "lock", "lock_sources"]
 
+_EXPLAINED = 5
+"""Failures that are told with their reasons; of any further ones the references alone."""
+
 
 @dataclass(frozen=True, slots=True)
 class Locked:
@@ -162,11 +165,13 @@ def _as_artifact(item: LockedArtifact) -> Artifact:
 
 
 def _summary(failed: tuple[Failure, ...]) -> ContentError | MissingError:
-    shown = "; ".join(failure.error for failure in failed[:5])
-    more = f"; and {len(failed) - 5} more" if len(failed) > 5 else ""  # noqa: PLR2004
+    failed = tuple(sorted(failed, key=lambda failure: failure.reference))
+    shown = "; ".join(failure.error for failure in failed[:_EXPLAINED])
+    rest = failed[_EXPLAINED:]
+    more = f"; and {', '.join(failure.reference for failure in rest)}" if rest else ""
     wrong = any(failure.exit_code == 3 for failure in failed)  # noqa: PLR2004 -- cli.md
     kind = ContentError if wrong else MissingError
     return kind(
-        f"{len(failed)} artifacts could not be resolved: {shown}{more}",
+        f"{len(failed)} artifact{'s' if len(failed) > 1 else ''} could not be resolved: {shown}{more}",
         hint=failed[0].hint or "leave them out with --exclude, or try again",
     )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from bundlectl.errors import StoreError
 from bundlectl.events import PhaseStarted
-from bundlectl.operations.lock import lock_sources
+from bundlectl.operations.locking import lock_sources
 from bundlectl.operations.rooting import Rooting
 from bundles.plan import TargetPlan, UpstreamNaming
 from mirror.copying import CopyReport, copy
@@ -60,6 +60,7 @@ def download(request: SourceRequest, *, store: Path, session: Session, name: str
                 listener=session.listener,
                 cancel=session.cancelled,
                 concluded=(*locked.failed, *lost),
+                persistence=session.persistence,
             )
         report.requests_source = session.requests() - before
         report.weakened = list(locked.lock.weakened)

@@ -12,7 +12,7 @@ from bundlectl.errors import BundlectlError, ContentError, InterruptError, Missi
 from bundlectl.events import BytesMoved, PhaseStarted, TransferPlanned
 from bundles.lock import Lock
 from bundles.plan import TargetPlan
-from mirror.copying.working import Workers, check_cancelled, persist
+from mirror.copying.working import Workers, check_cancelled
 from mirror.layout import Store
 from mirror.oci.descriptor import Descriptor
 from mirror.oci.mediatype import OCTET_STREAM
@@ -232,7 +232,7 @@ class _Checker:
     def _look(self, reference: str, digest: Digest, look: Callable[[], object]) -> None:
         check_cancelled(self._session.cancelled)
         try:
-            persist(look, self._session.cancelled)
+            self._session.persist(look)
         except InterruptError:
             raise
         except BundlectlError as error:
