@@ -57,7 +57,7 @@ run-quickstart: $(RUN_STAMP)
 # Ends with pytest's own line, which tells the time.
 test: $(DEV_STAMP)
 	@$(BIN)/python -m pytest -m 'not interop and not soak' -n auto --dist worksteal -q \
-		--cov --cov-report= --cov-fail-under=1
+		--cov --cov-report= --cov-fail-under=85
 
 check:
 	@$(TIMED) 'make check' $(MAKE) --no-print-directory run-check

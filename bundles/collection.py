@@ -17,8 +17,7 @@ from mirror.oci.platform import Platform
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from jsonschema import Draft202012Validator
-    from jsonschema.exceptions import ValidationError
+    from jsonschema_rs import ValidationError
 
     from bundles.document import Document
     from bundles.tree import Node
@@ -78,7 +77,7 @@ def parse_collection(document: Document) -> Collection:
         raise ContentError(f"a {document.kind} is not a Collection", artifact=document.origin)
     warnings = list(document.warnings)
     value = _value(document.root, (document.origin, "", warnings))
-    faults = sorted(_validator().iter_errors(value), key=lambda fault: _line(document.root, fault))
+    faults = sorted(_faults(value), key=lambda fault: _line(document.root, fault))
     if faults:
         raise _told(document, faults)
     metadata, spec = value.get("metadata") or {}, value["spec"]
@@ -99,10 +98,14 @@ def parse_collection(document: Document) -> Collection:
 
 
 @cache
-def _validator() -> Draft202012Validator:
-    from jsonschema import Draft202012Validator  # noqa: PLC0415 -- 70 ms, only with a Collection
+def _schema() -> dict[str, Any]:
+    return cast("dict[str, Any]", json.loads(files("bundles").joinpath("collection.schema.json").read_bytes()))
 
-    return Draft202012Validator(json.loads(files("bundles").joinpath("collection.schema.json").read_bytes()))
+
+def _faults(value: object) -> list[ValidationError]:
+    from jsonschema_rs import Draft202012Validator  # noqa: PLC0415 -- only with a Collection
+
+    return list(Draft202012Validator(_schema()).iter_errors(value))
 
 
 def _value(node: Node, where: tuple[str, str, list[str]]) -> Any:  # noqa: ANN401 -- what JSON Schema looks at
@@ -132,28 +135,38 @@ def _value(node: Node, where: tuple[str, str, list[str]]) -> Any:  # noqa: ANN40
 def _told(document: Document, faults: list[ValidationError]) -> ContentError:
     first = faults[0]
     path = ""
-    for part in first.absolute_path:
+    for part in first.instance_path:
         path += f"[{part}]" if isinstance(part, int) else f".{part}"
-    hint = first.schema.get("description") if isinstance(first.schema, dict) else None
-    if first.validator == "additionalProperties":
-        known = ", ".join(sorted(cast("dict[str, Any]", first.schema)["properties"]))
-        hint = f"known fields are {known}"
+    schema = _violated(first)
+    hint = schema.get("description")
+    if first.schema_path[-1] == "additionalProperties":
+        hint = f"known fields are {', '.join(sorted(schema['properties']))}"
     more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
     return content_error(
         document.origin, _line(document.root, first), path.lstrip("."), f"{first.message[:300]}{more}", hint
     )
 
 
+def _violated(fault: ValidationError) -> dict[str, Any]:
+    """The part of the schema whose keyword does not hold."""
+    node: Any = _schema()
+    for part in fault.schema_path[:-1]:
+        node = node[part]
+        while isinstance(node, dict) and "$ref" in node:
+            node = _schema()["$defs"][node["$ref"].rpartition("/")[2]]
+    return node if isinstance(node, dict) else {}
+
+
 def _line(root: Node, fault: ValidationError) -> int:
     """The line of what is wrong, or of the mapping that lacks something."""
     node = root
-    for part in fault.absolute_path:
+    for part in fault.instance_path:
         if isinstance(node, MapNode) and isinstance(part, str):
             node = node.entries[part]
         elif isinstance(node, ListNode) and isinstance(part, int):
             node = node.items[part]
-    if fault.validator == "additionalProperties" and isinstance(node, MapNode):
-        known = fault.schema.get("properties", {}) if isinstance(fault.schema, dict) else {}
+    if fault.schema_path[-1] == "additionalProperties" and isinstance(node, MapNode):
+        known = _violated(fault).get("properties", {})
         lines = [child.line for key, child in node.entries.items() if key not in known]
         return min(lines, default=node.line)
     return node.line

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from bundlectl.errors import UsageError
 from bundles.artifact import Artifact, Excluded
 
 if TYPE_CHECKING:
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from mirror.oci.platform import Platform
 
 __all__ = ["Selection"]
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +31,25 @@ class Selection:
     referrers: bool = True
     files: bool = True
     render_charts: bool = field(default=False)
+
+    def within(self, outer: Selection) -> Selection:
+        """What both this selection and ``outer`` want: a Collection is narrowed by flags, never widened.
+
+        Where both name versions, providers or platforms, those named by both count.
+
+        Raises:
+            UsageError: they have nothing in common.
+        """
+        return Selection(
+            kube_versions=_both("--kube-version", self.kube_versions, outer.kube_versions),
+            providers=_both("--provider", self.providers, outer.providers),
+            platforms=_both("--platform", self.platforms, outer.platforms),
+            include=self.include or outer.include,
+            exclude=(*outer.exclude, *(glob for glob in self.exclude if glob not in outer.exclude)),
+            referrers=self.referrers and outer.referrers,
+            files=self.files and outer.files,
+            render_charts=self.render_charts or outer.render_charts,
+        )
 
     def part(self, artifacts: Iterable[Artifact]) -> tuple[list[Artifact], list[Excluded]]:
         """Part artifacts into the wanted ones and the others, each with its reason."""
@@ -79,6 +101,18 @@ class Selection:
             "files": self.files,
             "renderCharts": self.render_charts,
         }
+
+
+def _both(flag: str, inner: tuple[T, ...], outer: tuple[T, ...]) -> tuple[T, ...]:
+    if not inner or not outer:
+        return inner or outer
+    common = tuple(item for item in inner if item in outer)
+    if not common:
+        raise UsageError(
+            f"{flag} {', '.join(str(item) for item in inner)} is not among what the Collection selects",
+            hint=f"it selects {', '.join(str(item) for item in outer)}",
+        )
+    return common
 
 
 def _named(artifact: Artifact, globs: Iterable[str]) -> bool:

@@ -66,6 +66,7 @@ def build_request(
             exclude=selection.exclude,
             referrers=not selection.no_referrers,
             files=not selection.no_files,
+            render_charts=origin.render_charts,
         ),
         verify=trust.verify or "default",
         follow=follow,
@@ -75,16 +76,18 @@ def build_request(
     )
 
 
-def build_target(options: TargetOptions) -> Naming:
-    """Read ``--to`` and ``--map``.
+def build_target(options: TargetOptions) -> Naming | None:
+    """Read ``--to`` and ``--map``; None when neither is given.
 
     Raises:
-        UsageError: there is no target, or one of them is malformed.
+        UsageError: one of them is malformed, or there are rules and no target.
     """
     from bundles.plan import Naming  # noqa: PLC0415 -- not for --help
 
     if not options.to:
-        raise UsageError("no target given", hint="name the registry with --to HOST[:PORT][/PREFIX]")
+        if options.map:
+            raise UsageError("--map without --to", hint="name the registry with --to HOST[:PORT][/PREFIX]")
+        return None
     if "://" in options.to:
         raise UsageError(f"--to {options.to!r} is a URL", hint="write HOST[:PORT][/PREFIX], without https://")
     return Naming.parse(options.to, options.map)

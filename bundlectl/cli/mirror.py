@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from bundlectl.cli.command import Invocation, command, option
-from bundlectl.cli.connection import build_connection, build_request, build_target
+from bundlectl.cli.connection import build_connection, build_request, build_target, target_host
 from bundlectl.cli.options import (
     Follow,
     FormatOptions,
@@ -52,11 +52,11 @@ def register(app: typer.Typer) -> None:
         """Bring everything that sources name into a registry.
 
         Images, charts, files, signatures and release documents. What is there already is left
-        alone; tags are written last.
+        alone; tags are written last. Without --to, a Collection's spec.target says where.
         """
         naming = build_target(target)
         request = build_request(invocation, sources, selection=selection, origin=source, trust=trust, follow=follow)
-        connection = build_connection(invocation, transport, origin=origin, trust=trust, target=naming.registry)
+        connection = build_connection(invocation, transport, origin=origin, trust=trust, target=target_host(target))
         from bundlectl.operations.mirroring import mirror as fill  # noqa: PLC0415 -- not for --help
         from bundlectl.operations.mirroring import plan  # noqa: PLC0415 -- not for --help
 

@@ -130,6 +130,9 @@ class SourceOptions(OptionGroup):
             help="Where the images of curated packages are.",
         ),
     ] = ""
+    render_charts: Annotated[
+        bool, option("--render-charts", help="Find images by rendering charts too (needs helm, without network).")
+    ] = False
 
 
 Follow = Annotated[

@@ -94,6 +94,8 @@ def _verify(name: str, options: TargetOptions, against: str, *, deep: bool, sess
                 "there is nothing to compare the registry with", artifact=name, hint="add --against LOCK or STORE"
             )
         target = build_target(TargetOptions(to=name.removeprefix(_REGISTRY), map=options.map))
+        if target is None:
+            raise UsageError("names no registry", artifact=name, hint="write registry:HOST[:PORT][/PREFIX]")
         return verify_registry(target, against=against, deep=deep, session=session)
     path = Path(name.removeprefix(_STORE))
     if name.startswith(_STORE) or (path / "oci-layout").is_file():

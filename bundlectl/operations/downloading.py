@@ -51,7 +51,6 @@ def download(request: SourceRequest, *, store: Path, session: Session, name: str
             roots, lost = rooting.roots(
                 plan,
                 lambda repository, trust: kept.repository(repository, trust=trust),
-                platforms=request.selection.platforms,
             )
             session.listener(PhaseStarted("downloading", len(roots)))
             report = copy(

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     from bundlectl.operations.request import SourceRequest
     from bundlectl.operations.session import Session
+    from bundles.collection import CollectionTarget
+    from bundles.selection import Selection
     from bundles.sources.context import Loaded
 
 __all__ = ["Gathered", "gather"]
@@ -25,18 +27,21 @@ __all__ = ["Gathered", "gather"]
 class Gathered:
     """What all sources of a request name together.
 
+    ``selection`` is what was asked for, narrowed by a Collection; ``target`` is the Collection's.
     ``artifacts`` are still to be resolved; ``locks`` are already pinned and stay as they are.
     ``raw`` holds the bytes of every release document by digest text, to be stored or pushed as
     they were received.
     """
 
     sources: tuple[LockedSource, ...]
+    selection: Selection
     artifacts: tuple[Artifact, ...]
     manifests: tuple[LockedManifest, ...]
     excluded: tuple[Excluded, ...]
     raw: dict[str, bytes] = field(default_factory=dict, repr=False)
     locks: tuple[tuple[Lock, str], ...] = ()
     """Locks, each with the path of the store its content lies in, or an empty text."""
+    target: CollectionTarget | None = None
 
 
 def gather(request: SourceRequest, session: Session, *, follow: bool) -> Gathered:
@@ -58,9 +63,15 @@ def gather(request: SourceRequest, session: Session, *, follow: bool) -> Gathere
     context = session.context(request, follow=follow)
     session.listener(PhaseStarted("reading", len(request.sources)))
     loaded = [read_source(text, context) for text in dict.fromkeys(request.sources)]
-    artifacts = merge_artifacts(artifact for item in loaded for artifact in item.contents.artifacts)
-    wanted, not_selected = request.selection.part(artifacts)
-    excluded = {entry for item in loaded for entry in item.contents.excluded} | set(not_selected)
+    selection = request.selection
+    excluded: set[Excluded] = set()
+    found: list[Artifact] = []
+    for item in loaded:
+        chosen = selection if item.collection is None else selection.within(item.collection.selection)
+        kept, left = chosen.part(item.contents.artifacts)
+        found += kept
+        excluded.update(item.contents.excluded, left)
+    wanted = merge_artifacts(found)
     raw = {
         str(document.verified.document.digest): document.verified.document.raw
         for item in loaded
@@ -68,12 +79,32 @@ def gather(request: SourceRequest, session: Session, *, follow: bool) -> Gathere
     }
     return Gathered(
         sources=tuple(LockedSource(item.source, item.kind, item.name, _number(item.number)) for item in loaded),
-        artifacts=tuple(wanted),
+        selection=_effective(selection, loaded),
+        artifacts=wanted,
         manifests=tuple(_unique(_locked_manifests(loaded))),
         excluded=tuple(sorted(excluded)),
         raw=raw,
         locks=tuple(_locks(loaded)),
+        target=next((item.collection.target for item in loaded if item.collection), None),
     )
+
+
+def _effective(selection: Selection, loaded: Iterable[Loaded]) -> Selection:
+    """The selection that holds for everything: platforms and referrers are chosen once a run.
+
+    Raises:
+        UsageError: two Collections want different platforms.
+    """
+    collections = [item.collection for item in loaded if item.collection is not None]
+    for collection in collections:
+        if collection.platforms != collections[0].platforms or collection.referrers != collections[0].referrers:
+            raise UsageError(
+                "two Collections select different platforms or referrers",
+                artifact=collection.name,
+                hint="run them one after the other",
+            )
+        selection = selection.within(collection.selection)
+    return selection
 
 
 def _locks(loaded: Iterable[Loaded]) -> Iterable[tuple[Lock, str]]:

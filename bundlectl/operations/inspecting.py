@@ -79,7 +79,7 @@ def inspect(request: SourceRequest, *, session: Session, resolve: bool = False, 
 
         session.listener(PhaseStarted("resolving", len(gathered.artifacts)))
         wanted = [item for item in gathered.artifacts if resolve or item.type == "chart"]
-        resolver = Resolver(session, platforms=request.selection.platforms, referrers=False)
+        resolver = Resolver(session, selection=replace(gathered.selection, referrers=False))
         pinned = resolver.resolve(wanted, charts=charts)
         asked = {(item.type, item.reference): item for item in gathered.artifacts}
         named = [_resolved(asked.get((item.type, item.reference)), item) for item in pinned.artifacts]

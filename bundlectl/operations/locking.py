@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +14,8 @@ from bundlectl.operations.resolving import Pinned, Resolver
 from bundles.artifact import Artifact, Excluded
 from bundles.helm.rendering import Rendering
 from bundles.lock import Lock, LockedArtifact
+from bundles.plan import Naming
+from mirror.oci.platform import Platform
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -37,13 +39,16 @@ class Locked:
 
     ``raw`` are release documents by digest; ``stores`` says for each artifact's identity which
     store holds its content, where it is not read from upstream; ``failed`` are artifacts that
-    could not be pinned.
+    could not be pinned; ``platforms`` are those that everything was pinned for, ``target`` the
+    one that a Collection names.
     """
 
     lock: Lock
     raw: dict[str, bytes] = field(default_factory=dict, repr=False)
     stores: dict[tuple[str, str, str], str] = field(default_factory=dict)
     failed: tuple[Failure, ...] = ()
+    platforms: tuple[Platform, ...] = ()
+    target: Naming | None = None
 
 
 def lock(request: SourceRequest, *, session: Session) -> Lock:
@@ -76,13 +81,12 @@ def lock_sources(request: SourceRequest, *, session: Session, store: Store | Non
     session.listener(PhaseStarted("resolving", len(gathered.artifacts)))
     resolver = Resolver(
         session,
-        platforms=request.selection.platforms,
-        referrers=request.selection.referrers,
+        selection=gathered.selection,
         store=store,
-        rendering=Rendering(helm=_helm()) if request.selection.render_charts else None,
+        rendering=Rendering(helm=_helm()) if gathered.selection.render_charts else None,
     )
     pinned = resolver.resolve(gathered.artifacts)
-    return _join(request, gathered, pinned, session)
+    return _join(gathered, pinned, session)
 
 
 def _helm() -> Path | None:
@@ -90,15 +94,16 @@ def _helm() -> Path | None:
     return Path(found) if found else None
 
 
-def _join(request: SourceRequest, gathered: Gathered, pinned: Pinned, session: Session) -> Locked:
+def _join(gathered: Gathered, pinned: Pinned, session: Session) -> Locked:
     artifacts = {(item.type, item.reference): item for item in pinned.artifacts}
     sizes = dict(pinned.sizes)
     manifests = {(item.kind, item.name, item.digest): item for item in gathered.manifests}
     excluded: set[Excluded] = {*gathered.excluded, *pinned.excluded}
     stores: dict[tuple[str, str, str], str] = {}
     weakened = {*session.connection.weakened}
+    _refuse_mixed_platforms(gathered)
     for known, path in gathered.locks:
-        chosen, left = _select(known, request.selection)
+        chosen, left = _select(known, gathered.selection)
         for item in chosen:
             earlier = artifacts.setdefault((item.type, item.reference), item)
             if earlier.digest != item.digest:
@@ -113,41 +118,61 @@ def _join(request: SourceRequest, gathered: Gathered, pinned: Pinned, session: S
         weakened.update(known.weakened)
     result = Lock(
         sources=gathered.sources,
-        selection=_selection(request, gathered),
+        selection=_selection(gathered),
         manifests=tuple(manifests.values()),
         artifacts=tuple(artifacts[key] for key in sorted(artifacts)),
         blobs=_needed(artifacts.values(), sizes),
         excluded=tuple(sorted(excluded)),
         weakened=tuple(sorted(weakened)),
     )
-    return Locked(result, gathered.raw, stores, tuple(pinned.failed))
+    platforms = tuple(Platform.parse(text) for text in result.selection["platforms"])
+    target = None
+    if gathered.target:
+        rules = [f"{source}={namespace}" for source, namespace in gathered.target.map.items()]
+        target = Naming.parse(gathered.target.registry, rules)
+    return Locked(result, gathered.raw, stores, tuple(pinned.failed), platforms, target)
+
+
+def _refuse_mixed_platforms(gathered: Gathered) -> None:
+    """Platforms are chosen once a run: the copy must walk each index as it was walked when it was locked."""
+    made_for = {tuple(known.selection["platforms"]) for known, _ in gathered.locks}
+    if gathered.artifacts:
+        made_for.add(tuple(gathered.selection.to_json()["platforms"]))
+    if len(made_for) > 1:
+        shown = "; ".join(", ".join(platforms) or "all" for platforms in sorted(made_for))
+        raise UsageError(f"the sources are for different platforms ({shown})", hint="run them one after the other")
 
 
 def _needed(artifacts: Iterable[LockedArtifact], sizes: dict[Digest, int]) -> dict[Digest, int]:
     return {digest: sizes[digest] for item in artifacts for digest in item.all_digests()}
 
 
-def _selection(request: SourceRequest, gathered: Gathered) -> dict[str, object]:
+def _selection(gathered: Gathered) -> dict[str, object]:
     """The selection to record: what a lock was made with stays, what narrows it further is added."""
-    own = request.selection.to_json()
+    own = gathered.selection.to_json()
     if len(gathered.locks) != 1 or gathered.artifacts:
         return own
     return {
         **gathered.locks[0][0].selection,
         **{key: value for key, value in own.items() if isinstance(value, list) and value},
+        **{key: False for key in ("referrers", "files") if not own[key]},
     }
 
 
 def _select(known: Lock, selection: Selection) -> tuple[list[LockedArtifact], list[Excluded]]:
-    if selection.platforms and sorted(str(p) for p in selection.platforms) != known.selection.get("platforms"):
-        raise UsageError(
-            "a lock's platforms cannot be chosen again",
-            artifact=known.name,
-            hint="give --platform to the command that makes the lock",
-        )
+    asked = selection.to_json()
+    for key, option in (("platforms", "--platform"), ("providers", "--provider")):
+        # A lock does not say which artifact is for which provider, nor what other platforms need.
+        if asked[key] and asked[key] != known.selection.get(key):
+            raise UsageError(
+                f"a lock's {key} cannot be chosen again",
+                artifact=known.name,
+                hint=f"give {option} to the command that makes the lock",
+            )
     wanted, left = selection.part(_as_artifact(item) for item in known.artifacts)
     kept = {(item.type, item.reference) for item in wanted}
-    return [item for item in known.artifacts if (item.type, item.reference) in kept], left
+    chosen = [item for item in known.artifacts if (item.type, item.reference) in kept]
+    return chosen if selection.referrers else [replace(item, referrers=()) for item in chosen], left
 
 
 def _as_artifact(item: LockedArtifact) -> Artifact:

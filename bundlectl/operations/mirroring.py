@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from bundlectl.errors import UsageError
 from bundlectl.events import PhaseStarted
 from bundlectl.operations.locking import Locked, lock_sources
 from bundlectl.operations.rooting import Rooting
@@ -77,27 +78,26 @@ class MirrorPlan:
         }
 
 
-def mirror(request: SourceRequest, *, target: Naming, session: Session) -> CopyReport:
+def mirror(request: SourceRequest, *, session: Session, target: Naming | None = None) -> CopyReport:
     """Bring everything that the sources name into a registry; what is there already is left alone.
 
     Args:
         request: what to mirror; a store among the sources is read instead of upstream.
-        target: registry, prefix and map rules.
         session: connections.
+        target: registry, prefix and map rules; what a Collection among the sources names when None.
 
     Raises:
-        UsageError: two artifacts would get one name at the target.
+        UsageError: there is no target, or two artifacts would get one name at it.
         RegistryError, TransportError: the target refuses everything, or cannot be reached.
         ContentError, VerificationError, TransportError: from reading the sources.
         InterruptError: cancelled; the same call resumes.
     """
     locked = lock_sources(request, session=session)
-    planned = TargetPlan.of(locked.lock, target)
-    registry = session.target(target.registry)
+    naming = _target(target, locked)
+    planned = TargetPlan.of(locked.lock, naming)
+    registry = session.target(naming.registry)
     with Rooting(locked, session) as rooting:
-        roots, lost = rooting.roots(
-            planned, lambda repository, _: registry.repository(repository), platforms=request.selection.platforms
-        )
+        roots, lost = rooting.roots(planned, lambda repository, _: registry.repository(repository))
         session.listener(PhaseStarted("mirroring", len(roots)))
         source, sent = session.requests() - registry.requests, registry.requests
         report = copy(
@@ -117,22 +117,32 @@ def mirror(request: SourceRequest, *, target: Naming, session: Session) -> CopyR
     return report
 
 
-def plan(request: SourceRequest, *, target: Naming, session: Session) -> MirrorPlan:
+def plan(request: SourceRequest, *, session: Session, target: Naming | None = None) -> MirrorPlan:
     """Work out what ``mirror`` would do, and change nothing.
 
     Raises:
         The same as ``mirror``.
     """
     locked: Locked = lock_sources(request, session=session)
-    planned = TargetPlan.of(locked.lock, target)
-    registry = session.target(target.registry)
+    naming = _target(target, locked)
+    planned = TargetPlan.of(locked.lock, naming)
+    registry = session.target(naming.registry)
 
     def open_target(repository: str, trust: TrustLevel) -> RemoteRepository:
         del trust
         return registry.repository(repository)
 
     with Rooting(locked, session) as rooting:
-        roots, lost = rooting.roots(planned, open_target, platforms=request.selection.platforms)
+        roots, lost = rooting.roots(planned, open_target)
         result = estimate(roots, jobs=session.jobs, cancel=session.cancelled, persistence=session.persistence)
     failed: Iterable[Failure] = (*locked.failed, *lost)
     return MirrorPlan(planned, result, tuple(failed), locked.lock.weakened)
+
+
+def _target(target: Naming | None, locked: Locked) -> Naming:
+    found = target or locked.target
+    if found is None:
+        raise UsageError(
+            "no target given", hint="name the registry with --to HOST[:PORT][/PREFIX], or in a Collection's spec.target"
+        )
+    return found

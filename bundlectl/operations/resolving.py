@@ -19,6 +19,7 @@ from bundles.helm.images import find_images
 from bundles.helm.rendering import Rendering, render
 from bundles.lock import LockedArtifact
 from bundles.plan import upstream_name
+from bundles.selection import Selection
 from mirror.copying import Failure
 from mirror.copying.working import Workers, check_cancelled
 from mirror.graph import Tree, walk
@@ -29,12 +30,11 @@ from mirror.oci.mediatype import HELM_CHART, OCTET_STREAM
 from mirror.oci.reference import Reference
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable
 
     from bundlectl.operations.session import Session
     from bundles.artifact import TrustLevel
     from mirror.layout import Store
-    from mirror.oci.platform import Platform
     from mirror.oci.repository import ReadRepository
 
 __all__ = ["Pinned", "Resolver"]
@@ -58,8 +58,8 @@ class Resolver:
     Args:
         session: connections.
         repository: where an image or chart of this upstream name is read.
-        platforms: of images; none means all.
-        referrers: whether signatures, SBOMs and attestations are wanted.
+        selection: platforms of images, whether referrers are wanted, and which images that charts
+            name are not. What a chart needs comes with it, whatever ``include`` says.
         store: files of unknown digest are kept here while they are hashed, so that they need
             not be fetched twice.
         rendering: charts are rendered too, to find images that no value names.
@@ -70,16 +70,15 @@ class Resolver:
         session: Session,
         *,
         repository: Callable[[str], ReadRepository] | None = None,
-        platforms: Sequence[Platform] = (),
-        referrers: bool = True,
+        selection: Selection | None = None,
         store: Store | None = None,
         rendering: Rendering | None = None,
     ) -> None:
         self._session = session
         self._rendering = rendering
         self._repository = repository or session.repository
-        self._platforms = tuple(platforms)
-        self._referrers = ReferrerFinder(session) if referrers else None
+        self._selection = replace(selection or Selection(), include=())
+        self._referrers = ReferrerFinder(session) if self._selection.referrers else None
         self._store = store
         self._mutex = Mutex()
         self._pinned = Pinned()
@@ -101,7 +100,9 @@ class Resolver:
                 if not charts:
                     break
                 pending = []
-                for image in merge_artifacts(found):
+                chosen, left = self._selection.part(merge_artifacts(found))
+                self._pinned.excluded.extend(left)
+                for image in chosen:
                     earlier = known.get((image.type, image.reference))
                     if earlier is None:
                         pending.append(image)
@@ -162,7 +163,7 @@ class Resolver:
             descriptor = self._session.persist(lambda: repository.resolve(tag))
         else:
             raise MissingError("names neither a tag nor a digest", artifact=artifact.reference)
-        tree = self._session.persist(lambda: walk(repository, descriptor, platforms=self._platforms))
+        tree = self._session.persist(lambda: walk(repository, descriptor, platforms=self._selection.platforms))
         sizes = tree.sizes()
         referrers = self._referrers.find(repository, tree, sizes) if self._referrers else ()
         kind = "chart" if _chart_layer(tree) else artifact.type
@@ -176,7 +177,7 @@ class Resolver:
             trust=_learned(artifact, stated=wanted is not None),
             platforms=tree.platforms,
             components=tuple(sorted(artifact.components)),
-            kube_versions=tuple(sorted(artifact.kube_versions)),
+            kube_versions=_kube_versions(artifact),
             found_in=tuple(sorted(artifact.found_in)),
             manifests=tuple(item.descriptor.digest for item in tree.manifests),
             blobs=tuple(blob.digest for blob in tree.blobs),
@@ -247,7 +248,7 @@ class Resolver:
             media_type=root.media_type,
             trust=_learned(artifact, stated=artifact.digest is not None),
             components=tuple(sorted(artifact.components)),
-            kube_versions=tuple(sorted(artifact.kube_versions)),
+            kube_versions=_kube_versions(artifact),
             found_in=tuple(sorted(artifact.found_in)),
             manifests=(root.digest,),
             blobs=tuple(children),
@@ -277,7 +278,7 @@ class Resolver:
             trust=_learned(artifact, stated=artifact.digest is not None),
             platforms=artifact.platforms,
             components=tuple(sorted(artifact.components)),
-            kube_versions=tuple(sorted(artifact.kube_versions)),
+            kube_versions=_kube_versions(artifact),
             found_in=tuple(sorted(artifact.found_in)),
             manifests=(root.digest,),
             blobs=(digest, *wrapped.blobs),
@@ -302,6 +303,11 @@ class Resolver:
 def _learned(artifact: Artifact, *, stated: bool) -> TrustLevel:
     """The trust of an artifact whose digest was, or was not, stated by whoever named it."""
     return artifact.trust if stated or artifact.trust == "off" else "resolved"
+
+
+def _kube_versions(artifact: Artifact) -> tuple[str, ...]:
+    """Those that need it; none, which means all, where every cluster's management does."""
+    return () if artifact.management else tuple(sorted(artifact.kube_versions))
 
 
 def _chart_layer(tree: Tree) -> Descriptor | None:

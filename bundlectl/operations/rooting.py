@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from bundles.lock import LockedArtifact, LockedManifest
     from bundles.plan import PlannedArtifact, PlannedManifest, TargetPlan
     from mirror.oci.manifest import Manifest
-    from mirror.oci.platform import Platform
     from mirror.oci.repository import ReadRepository, Repository
 
 __all__ = ["Rooting"]
@@ -55,20 +54,17 @@ class Rooting:
         self,
         plan: TargetPlan,
         target: Callable[[str, TrustLevel], Repository],
-        *,
-        platforms: tuple[Platform, ...] = (),
     ) -> tuple[list[Root], list[Failure]]:
         """All artifacts and release documents of a plan.
 
         Args:
             plan: names at the target.
             target: opens a repository there, for content of a trust level.
-            platforms: those that the lock was made for.
 
         Returns:
             The roots, and the release documents that cannot be had any more.
         """
-        roots = [self._artifact(planned, target, platforms) for planned in plan.artifacts]
+        roots = [self._artifact(planned, target) for planned in plan.artifacts]
         failures: list[Failure] = []
         for planned in plan.manifests:
             try:
@@ -84,7 +80,6 @@ class Rooting:
         self,
         planned: PlannedArtifact,
         target: Callable[[str, TrustLevel], Repository],
-        platforms: tuple[Platform, ...],
     ) -> Root:
         artifact = planned.artifact
         return Root(
@@ -93,7 +88,7 @@ class Rooting:
             target=target(planned.repository, artifact.trust),
             descriptor=Descriptor("", planned.digest, 0),
             tags=(planned.tag,),
-            platforms=platforms,
+            platforms=self._locked.platforms if artifact.type == "image" else (),
             referrers=tuple(
                 Referrer(Descriptor("", item.digest, 0, artifact_type=item.artifact_type), item.tag)
                 for item in artifact.referrers

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from threading import Event, Thread
 from threading import Lock as Mutex
 from typing import TYPE_CHECKING, Final, Self
 
 from bundlectl.errors import BundlectlError, UsageError
-from bundlectl.events import Listener, ignore
+from bundlectl.events import Listener, Notice, ignore
 from bundles.lock import Lock
 from bundles.plan import Naming
 from mirror.layout import Store
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["RunningServer", "ServeOptions", "serve"]
 
+_FLUSH: Final = 2.0  # seconds
 _REFRESH: Final = 1.0  # seconds between two looks at what the store holds, where a name is not known
 
 
@@ -46,9 +48,21 @@ class ServeOptions:
 class RunningServer:
     """A registry that answers until ``stop``; a context manager."""
 
-    def __init__(self, server: RegistryServer, store: Store) -> None:
+    def __init__(self, server: RegistryServer, store: Store, listener: Listener) -> None:
         self._server = server
         self._store = store
+        self._listener = listener
+        self._stopped = Event()
+        self._keeper = Thread(target=self._keep_index, name="index", daemon=True)
+        self._keeper.start()
+
+    def _keep_index(self) -> None:
+        """Write what was pushed into ``index.json`` soon, for other tools that read the store."""
+        while not self._stopped.wait(_FLUSH):
+            try:
+                self._store.flush()
+            except BundlectlError as error:
+                self._listener(Notice("warning", f"index.json is behind: {error.message}", str(self._store.path)))
 
     @property
     def url(self) -> str:
@@ -58,6 +72,8 @@ class RunningServer:
     def stop(self) -> None:
         """Stop within a second, and close the store. Harmless when repeated."""
         self._server.stop()
+        self._stopped.set()
+        self._keeper.join()
         self._store.close()
 
     def __enter__(self) -> Self:
@@ -108,7 +124,7 @@ def serve(options: ServeOptions, *, listener: Listener = ignore) -> RunningServe
     except BaseException:
         store.close()
         raise
-    return RunningServer(server, store)
+    return RunningServer(server, store, listener)
 
 
 def _tls(options: ServeOptions, host: str) -> TlsFiles | None:
@@ -129,15 +145,19 @@ class _Names:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._mutex = Mutex()
-        self._table: dict[str, str] = {}
+        self._table: dict[str, tuple[str, ...]] = {}
         self._read_at = float("-inf")
 
-    def resolve(self, path: str, namespace: str | None) -> str | None:
-        """The repository that ``path`` stands for; ``namespace`` is the upstream host, where it is told."""
+    def resolve(self, path: str, namespace: str | None) -> tuple[str, ...]:
+        """The repositories that ``path`` stands for; ``namespace`` is the upstream host, where it is told.
+
+        A package's chart and its image may have one name: they come from two registries that map to
+        one namespace (``Naming``).
+        """
         if namespace is not None:
             full = f"{namespace}/{path}"
-            if self._lookup(full) is not None:
-                return full
+            if self._lookup(full):
+                return (full,)
         return self._lookup(path)
 
     def all(self) -> list[str]:
@@ -145,20 +165,23 @@ class _Names:
         naming = Naming("")
         return sorted({_short(naming, repository) for repository in self._store.repositories()})
 
-    def _lookup(self, name: str) -> str | None:
+    def _lookup(self, name: str) -> tuple[str, ...]:
         with self._mutex:
             found = self._table.get(name)
             if found is None and time.monotonic() - self._read_at > _REFRESH:
                 self._table = self._read()
                 self._read_at = time.monotonic()
                 found = self._table.get(name)
-            return found
+            return found or ()
 
-    def _read(self) -> dict[str, str]:
+    def _read(self) -> dict[str, tuple[str, ...]]:
         naming = Naming("")
-        repositories = sorted(self._store.repositories(), reverse=True)
-        table = {_short(naming, repository): repository for repository in repositories}
-        table.update((repository, repository) for repository in repositories)
+        repositories = sorted(self._store.repositories())
+        table: dict[str, tuple[str, ...]] = {}
+        for repository in repositories:
+            short = _short(naming, repository)
+            table[short] = (*table.get(short, ()), repository)
+        table.update((repository, (repository,)) for repository in repositories)
         return table
 
 

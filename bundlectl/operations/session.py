@@ -67,6 +67,9 @@ class Session:
         return self
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:
+        if kind is not None:
+            # Threads that are still at it must not keep the program from ending.
+            self.cancel()
         self.close()
 
     def close(self) -> None:

@@ -86,9 +86,9 @@ def verify_store(path: Path, *, session: Session) -> VerifyReport:
         stats = store.stats()
         report.artifacts, report.blobs, report.bytes = stats.refs, stats.blobs, stats.bytes
         session.listener(TransferPlanned(blobs=stats.blobs, bytes=stats.bytes))
-        for problem in store.verify(listener=session.listener):
-            check_cancelled(session.cancelled)
+        for problem in store.verify(listener=session.listener, cancelled=session.cancelled):
             report.findings.append(Finding(problem.kind, problem.reference, problem.message, str(problem.digest or "")))
+        check_cancelled(session.cancelled)
     return report
 
 

@@ -133,7 +133,7 @@ class Registry:
 
     Args:
         store: where everything is.
-        resolve_name: repository path in a URL and ``ns`` query, to a repository of the store.
+        resolve_name: repository path in a URL and ``ns`` query, to repositories of the store.
         list_names: the names under which clients can pull.
         files: path behind ``/files/`` to digest, size and media type or title.
         access: who may do what; everyone everything by default.

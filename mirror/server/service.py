@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 __all__ = ["DescribeCollection", "FindFile", "ListNames", "Names", "ResolveName", "Service"]
 
-ResolveName: TypeAlias = Callable[[str, str | None], str | None]
-"""Repository path in the URL and ``ns`` query, to the repository of the store, or None."""
+ResolveName: TypeAlias = Callable[[str, str | None], Sequence[str]]
+"""Repository path in the URL and ``ns`` query, to repositories of the store, the likeliest first."""
 
 ListNames: TypeAlias = Callable[[], Sequence[str]]
 """The names under which clients can pull."""
@@ -42,13 +42,11 @@ class Names:
 
     def readable(self, name: str, request: Request) -> list[str]:
         """Where to look for ``name``: what it stands for, then what was pushed under this very name."""
-        resolved = self._resolve(name, _namespace(request))
-        return [name] if resolved is None or resolved == name else [resolved, name]
+        return list(dict.fromkeys([*self._resolve(name, _namespace(request)), name]))
 
     def writable(self, name: str, request: Request) -> str:
         """Where a push to ``name`` goes."""
-        resolved = self._resolve(name, _namespace(request))
-        return name if resolved is None else resolved
+        return next(iter(self._resolve(name, _namespace(request))), name)
 
     def all(self) -> list[str]:
         """All names that can be pulled, sorted, each once."""

@@ -40,7 +40,7 @@ def serving(
 ) -> AbstractContextManager[RegistryServer]:
     app = Registry(
         store,
-        resolve_name=lambda name, _: name,
+        resolve_name=lambda name, _: [name],
         list_names=store.repositories,
         files=lambda _: None,
         access=access,

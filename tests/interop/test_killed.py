@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 KILLS = 10
 SCALE = 2e-4
-RATE = "2MB"  # a second, so that there is something to interrupt
+SECONDS = 14  # that a whole run takes, so that there is something to interrupt
 START = 0.15
 LONGEST = 2.0
 
@@ -29,6 +29,11 @@ LONGEST = 2.0
 def release(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     with site(tmp_path_factory.mktemp("killed"), (EKSD, PACKAGE_BUNDLE), scale=SCALE) as place:
         yield place
+
+
+def slowly(release: Site) -> tuple[str, str]:
+    """The option that makes a run take long enough."""
+    return "--limit-rate", f"{max(1, sum(release.locked()['blobs'].values()) // SECONDS // 1000)}KB"
 
 
 def killed(program: Program, arguments: list[str | Path], after: float) -> bool:
@@ -50,7 +55,7 @@ def killed(program: Program, arguments: list[str | Path], after: float) -> bool:
 
 def test_a_download_killed_ten_times_resumes_and_verifies(release: Site, store: Path) -> None:
     dice = random.Random(1)
-    command = ["download", release.lock, "--store", store, "--limit-rate", RATE, "-q", *release.origins]
+    command = ["download", release.lock, "--store", store, *slowly(release), "-q", *release.origins]
     kills = 0
     for _ in range(KILLS):
         if not killed(release.ours, command, dice.uniform(START, LONGEST)):
@@ -72,7 +77,7 @@ def test_a_download_killed_ten_times_resumes_and_verifies(release: Site, store: 
 def test_a_mirror_killed_ten_times_resumes_and_verifies(release: Site, distribution: str) -> None:
     dice = random.Random(2)
     target = f"{distribution}/{PREFIX}"
-    command = ["mirror", release.lock, "--to", target, "--limit-rate", RATE, "-q", *release.origins]
+    command = ["mirror", release.lock, "--to", target, *slowly(release), "-q", *release.origins]
     check = ("verify", f"registry:{target}", "--against", release.lock)
     kills = 0
     for _ in range(KILLS):

@@ -143,10 +143,10 @@ class Site:
 ALIASES = {"eks/tool": FULL}
 
 
-def resolve(name: str, namespace: str | None) -> str | None:
+def resolve(name: str, namespace: str | None) -> list[str]:
     if namespace:
-        return f"{namespace}/{name}"
-    return ALIASES.get(name)
+        return [f"{namespace}/{name}"]
+    return [ALIASES[name]] if name in ALIASES else []
 
 
 @contextmanager

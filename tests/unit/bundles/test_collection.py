@@ -74,10 +74,10 @@ def test_a_version_without_quotes_is_taken_as_written_with_a_warning() -> None:
 @pytest.mark.parametrize(
     ("body", "place", "hint"),
     [
-        ("spec: {}\n", "site.yaml:3: spec: 'sources' is a required property", ""),
+        ("spec: {}\n", 'site.yaml:3: spec: "sources" is a required property', ""),
         ("spec:\n  sources: []\n", "site.yaml:4: spec.sources: ", "one or more SOURCE"),
-        ("spec:\n  sources: eks-a:latest\n", "site.yaml:4: spec.sources: 'eks-a:latest' is not of type 'array'", ""),
-        ("spec:\n  sources:\n  - a\n  - true\n", "site.yaml:6: spec.sources[1]: True is not of type 'string'", ""),
+        ("spec:\n  sources: eks-a:latest\n", 'site.yaml:4: spec.sources: "eks-a:latest" is not of type "array"', ""),
+        ("spec:\n  sources:\n  - a\n  - true\n", 'site.yaml:6: spec.sources[1]: true is not of type "string"', ""),
         (
             "spec:\n  sources: [a]\n  source: b\n",
             "site.yaml:5: spec: Additional properties",
@@ -85,16 +85,16 @@ def test_a_version_without_quotes_is_taken_as_written_with_a_warning() -> None:
         ),
         (
             "spec:\n  sources: [a]\n  providers:\n  - vsphere\n  - azure\n",
-            "site.yaml:7: spec.providers[1]: 'azure'",
+            'site.yaml:7: spec.providers[1]: "azure"',
             "",
         ),
-        ("spec:\n  sources: [a]\n  kubeVersions: [v1.33]\n", "site.yaml:5: spec.kubeVersions[0]: 'v1.33'", '"1.33"'),
+        ("spec:\n  sources: [a]\n  kubeVersions: [v1.33]\n", 'site.yaml:5: spec.kubeVersions[0]: "v1.33"', '"1.33"'),
         ("spec:\n  sources: [a]\n  platforms: [amd64]\n", "site.yaml:5: spec.platforms[0]: ", "linux/amd64"),
         ("spec:\n  sources: [a]\n  referrers: often\n", "site.yaml:5: spec.referrers: ", "signatures"),
-        ("spec:\n  sources: [a]\n  target: {}\n", "site.yaml:5: spec.target: 'registry' is a required", ""),
+        ("spec:\n  sources: [a]\n  target: {}\n", 'site.yaml:5: spec.target: "registry" is a required', ""),
         ("spec:\n  sources: [a]\n  components:\n    only: [b]\n", "site.yaml:6: spec.components: ", "exclude, include"),
         ("metadata: {name: '../x'}\nspec: {sources: [a]}\n", "site.yaml:3: metadata.name: ", "letters, digits"),
-        ("spec: []\n", "site.yaml:3: spec: [] is not of type 'object'", ""),
+        ("spec: []\n", 'site.yaml:3: spec: [] is not of type "object"', ""),
     ],
 )
 def test_a_fault_names_file_line_and_field(body: str, place: str, hint: str) -> None:

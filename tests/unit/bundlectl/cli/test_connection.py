@@ -168,8 +168,10 @@ def test_a_request_carries_the_selection() -> None:
 
 def test_a_target_is_a_host_and_a_prefix() -> None:
     target = build_target(TargetOptions(to="h.example:5000/a/b", map=("public.ecr.aws=x",)))
+    assert target is not None
     assert (target.registry, target.prefix, target.maps) == ("h.example:5000", "a/b", (("public.ecr.aws", "x"),))
-    with pytest.raises(UsageError, match="no target"):
-        build_target(TargetOptions())
+    assert build_target(TargetOptions()) is None
+    with pytest.raises(UsageError, match="--map without --to"):
+        build_target(TargetOptions(map=("public.ecr.aws=x",)))
     with pytest.raises(UsageError, match="URL"):
         build_target(TargetOptions(to="https://h.example"))

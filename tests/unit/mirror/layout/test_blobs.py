@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bundlectl.errors import ContentError, InterruptError, MissingError, StoreError, TransportError
+from mirror.layout import Store
 from mirror.layout.blobs import PartialBlob
 from mirror.oci.artifact import SHA512_ANNOTATION
 from mirror.oci.descriptor import Descriptor
@@ -20,7 +21,6 @@ from mirror.oci.mediatype import OCTET_STREAM
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from mirror.layout import Store
 
 Openers = Callable[..., Callable[[], io.BytesIO]]
 DATA = bytes(range(256)) * 20_000
