@@ -26,6 +26,9 @@ __all__ = ["RESUME", "interrupted", "leave_at_once", "run_interruptibly", "run_s
 
 _Result = TypeVar("_Result")
 
+_LOOK: Final = 0.2
+"""Seconds between two looks for a signal."""
+
 _GRACE: Final = 0.8
 """Seconds that cancelled work gets to end by itself."""
 
@@ -97,7 +100,9 @@ def run_interruptibly(call: Callable[[], _Result], *, cancel: Callable[[], None]
     work = _Work(call)
     try:
         work.start()
-        work.ended.wait()
+        # In short waits: a signal may reach another thread first, which does not wake this one.
+        while not work.ended.wait(_LOOK):
+            pass
     except KeyboardInterrupt:
         cancel()
         try:

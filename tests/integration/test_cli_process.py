@@ -21,7 +21,9 @@ from registry_fixtures.faults import Fault, Refuse, SlowBody
 if TYPE_CHECKING:
     from registry_fixtures.upstream import Served
 
-PROGRAM = [sys.executable, "-c", "from bundlectl.cli.main import main; raise SystemExit(main())"]
+# A shell that runs the tests in the background has its children ignore SIGINT; a user's does not.
+START = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+PROGRAM = [sys.executable, "-c", f"{START}; from bundlectl.cli.main import main; raise SystemExit(main())"]
 
 
 def environment(tmp_path: Path) -> dict[str, str]:

@@ -180,6 +180,26 @@ def docker_registry(folder: Path) -> Iterator[str]:
 
 
 @contextmanager
+def moto(folder: Path) -> Iterator[dict[str, str]]:
+    """Amazon's APIs on loopback (moto); yields the environment in which boto3 finds them."""
+    folder.mkdir(parents=True, exist_ok=True)
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    with running(
+        [Path(sys.executable).with_name("moto_server"), "-H", "127.0.0.1", "-p", str(port)],
+        environment={"PATH": os.environ["PATH"], "HOME": str(folder)},
+        log=folder / "moto.log",
+        ready=lambda: answers(f"{url}/moto-api/"),
+    ):
+        yield {
+            "AWS_ENDPOINT_URL": url,
+            "AWS_ACCESS_KEY_ID": "made-up",
+            "AWS_SECRET_ACCESS_KEY": "made-up",
+            "AWS_DEFAULT_REGION": "us-east-1",
+        }
+
+
+@contextmanager
 def embedded_registry(folder: Path, store: Path, *options: str) -> Iterator[str]:
     """``bundlectl serve`` over a store; yields its host."""
     folder.mkdir(parents=True, exist_ok=True)

@@ -128,6 +128,13 @@ def test_skopeo_copies_images_out_of_the_mirror(journey: Journey, skopeo: Progra
         assert str(Digest.of(raw)) == artifact["digest"]
 
 
+def test_skopeo_reads_the_store_itself_by_full_references(journey: Journey, skopeo: Program, distribution: str) -> None:
+    for artifact in tagged_images(journey):
+        target = f"docker://{distribution}/from-store/{journey.site.target(artifact['reference'])}"
+        skopeo.run("copy", "--all", *PLAIN, f"oci:{journey.store}:{artifact['reference']}", target)
+        assert ask(distribution, *target.removeprefix(f"docker://{distribution}/").rsplit(":", 1)) == artifact["digest"]
+
+
 def test_helm_pulls_charts_from_the_mirror_and_from_serve(
     journey: Journey, served: str, helm: Program, tmp_path: Path
 ) -> None:

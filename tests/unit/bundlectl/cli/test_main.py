@@ -170,8 +170,10 @@ def test_a_foreign_package_ahead_on_the_path_ends_the_program(tmp_path: Path) ->
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_during_work_cancels_it_and_ends_the_process_though_threads_hang(number: signal.Signals) -> None:
+    # A shell that runs the tests in the background has its children ignore SIGINT; a user's does not.
     code = """
-import sys, threading, time
+import signal, sys, threading, time
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from bundlectl.cli.running import run_interruptibly, terminable
 from bundlectl.cli import main
 threading.Thread(target=time.sleep, args=(60,)).start()

@@ -1,0 +1,105 @@
+"""What the tests of the operations work with."""
+
+from __future__ import annotations
+
+import hashlib
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any, Final, Self
+
+from bundlectl.operations import (
+    Connection,
+    CopyReport,
+    Lock,
+    MirrorPlan,
+    Naming,
+    Selection,
+    Session,
+    SourceRequest,
+    VerifyReport,
+    download,
+    lock,
+    mirror,
+    plan,
+    verify_registry,
+    verify_store,
+)
+from mirror.http import Transport
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from bundlectl.events import Event
+    from registry_fixtures.registry import ServedRegistry
+    from registry_fixtures.upstream import Served
+
+__all__ = ["FILES_HOST", "Site"]
+
+FILES_HOST: Final = "https://files.example"
+
+
+class Site:
+    """An upstream, a target, a folder; operations that begin and end with a session of their own."""
+
+    def __init__(self, source: Served, target: ServedRegistry, folder: Path) -> None:
+        self.source = source
+        self.target = target
+        self.folder = folder
+        self.store = folder / "store"
+        self.naming = Naming.parse(f"{target.host}/eks")
+        self.heard: list[Event] = []
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def session(self) -> Session:
+        transport = Transport(retries=1, backoff=0.001, max_wait=0.01)
+        origins = {**self.source.origin_map, FILES_HOST: f"{self.source.cdn_url}/files.example"}
+        return Session(
+            Connection(transport=transport, origins=origins, jobs=4), listener=self.heard.append
+        )
+
+    def put_file(self, path: str, data: bytes) -> str:
+        """Serve a file, and return the URL it has upstream."""
+        self.source.cdn.put(f"/files.example/{path}", data)
+        return f"{FILES_HOST}/{path}"
+
+    def request(self, *sources: str, **more: Any) -> SourceRequest:
+        selection = {key: more.pop(key) for key in list(more) if key in Selection.__dataclass_fields__}
+        return SourceRequest(sources=sources, selection=Selection(**selection), **{"verify": "off", **more})
+
+    def lock(self, *sources: str, **more: Any) -> Lock:
+        with self.session() as session:
+            return lock(self.request(*sources, **more), session=session)
+
+    def lock_file(self, *sources: str, **more: Any) -> str:
+        """Lock, and return the path of the lock."""
+        raw = self.lock(*sources, **more).to_bytes()
+        path = self.folder / f"{hashlib.sha256(raw).hexdigest()[:8]}.lock.json"
+        path.write_bytes(raw)
+        return str(path)
+
+    def download(self, *sources: str, name: str | None = None, store: Path | None = None, **more: Any) -> CopyReport:
+        with self.session() as session:
+            return download(
+                self.request(*sources, **more), store=store or self.store, session=session, name=name
+            )
+
+    def mirror(self, *sources: str, naming: Naming | None = None, **more: Any) -> CopyReport:
+        with self.session() as session:
+            return mirror(self.request(*sources, **more), target=naming or self.naming, session=session)
+
+    def plan(self, *sources: str, **more: Any) -> MirrorPlan:
+        with self.session() as session:
+            return plan(self.request(*sources, **more), target=self.naming, session=session)
+
+    def verify(self, against: str, *, deep: bool = True, naming: Naming | None = None) -> VerifyReport:
+        with self.session() as session:
+            return verify_registry(naming or self.naming, against=against, session=session, deep=deep)
+
+    def verify_store(self) -> VerifyReport:
+        with self.session() as session:
+            return verify_store(self.store, session=session)
