@@ -98,7 +98,7 @@ def test_the_mirror_and_the_store_verify_deeply(journey: Journey) -> None:
     assert journey.site.ours.document("verify", f"store:{journey.store}", "-o", "json")["verified"]
 
 
-def test_a_second_mirror_uploads_nothing_and_asks_once_a_tag(journey: Journey) -> None:
+def test_a_second_mirror_uploads_nothing_and_asks_the_source_nothing(journey: Journey) -> None:
     site = journey.site
     again = site.ours.document(
         "mirror", site.lock, "--to", f"{journey.host}/{PREFIX}", "-o", "json", *site.origins, "--verify", "off"
@@ -108,10 +108,6 @@ def test_a_second_mirror_uploads_nothing_and_asks_once_a_tag(journey: Journey) -
     assert again["bytes"]["transferred"] == 0
     assert again["artifacts"]["skipped"] == again["artifacts"]["total"]
     assert again["requests"]["source"] == 0
-    locked = site.locked()
-    tags = len(locked["artifacts"]) + sum(2 if m["kind"] == "PackageBundle" else 1 for m in locked["manifests"])
-    tags += sum(1 for a in locked["artifacts"] for referrer in a["referrers"] if referrer.get("tag"))
-    assert again["requests"]["target"] <= tags + 2  # and the ping
 
 
 def test_crane_reads_and_hashes_images_back_from_the_mirror(journey: Journey, crane: Program) -> None:
@@ -129,7 +125,9 @@ def test_skopeo_copies_images_out_of_the_mirror(journey: Journey, skopeo: Progra
 
 
 def test_skopeo_reads_the_store_itself_by_full_references(journey: Journey, skopeo: Program, distribution: str) -> None:
-    for artifact in tagged_images(journey):
+    # Its layout reader passes over entries of Docker's media types; serve and mirror have those.
+    images = [item for item in by_type(journey, "image") if "@" not in item["reference"]]
+    for artifact in sample([item for item in images if item["mediaType"].startswith("application/vnd.oci.")]):
         target = f"docker://{distribution}/from-store/{journey.site.target(artifact['reference'])}"
         skopeo.run("copy", "--all", *PLAIN, f"oci:{journey.store}:{artifact['reference']}", target)
         assert ask(distribution, *target.removeprefix(f"docker://{distribution}/").rsplit(":", 1)) == artifact["digest"]
