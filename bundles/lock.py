@@ -8,11 +8,12 @@ from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Final
 
-from bundlectl.errors import ContentError
+from bundlectl.errors import ContentError, UsageError
 from bundles.artifact import ArtifactType, Excluded, TrustLevel
 from mirror.oci.digest import Digest
 from mirror.oci.manifest import canonical_json
 from mirror.oci.platform import Platform
+from mirror.oci.reference import Reference
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -23,6 +24,7 @@ __all__ = ["API_VERSION", "Lock", "LockedArtifact", "LockedManifest", "LockedRef
 
 API_VERSION: Final = "bundlectl.dev/v1alpha1"
 _SIZE_LIMIT: Final = 256 * 1024 * 1024
+_ANEW: Final = "take the original, or make it anew with `bundlectl lock`"
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +165,8 @@ class LockedArtifact:
                 "size": self.size,
                 "mediaType": self.media_type,
                 "trust": self.trust,
-                "platforms": [str(platform) for platform in sorted(self.platforms)],
+                # An index may leave out a field that the form OS/ARCHITECTURE needs.
+                "platforms": sorted({str(item) for item in self.platforms if item.os and item.architecture}),
                 "components": sorted(self.components),
                 "kubeVersions": sorted(self.kube_versions),
                 "foundIn": sorted(self.found_in),
@@ -228,7 +231,13 @@ class Lock:
         Raises:
             ContentError: the lock is not a valid one (a digest without a size).
         """
-        document = {
+        document = self._document()
+        _validate(document, origin="lock")
+        self._check(origin="lock")
+        return canonical_json(document)
+
+    def _document(self) -> dict[str, Any]:
+        return {
             "apiVersion": API_VERSION,
             "kind": "Lock",
             "sources": [source.to_json() for source in self.sources],
@@ -236,12 +245,12 @@ class Lock:
             "manifests": [item.to_json() for item in sorted(self.manifests, key=_manifest_order)],
             "artifacts": [item.to_json() for item in sorted(self.artifacts, key=lambda item: item.identity)],
             "blobs": {str(digest): size for digest, size in self.blobs.items()},
-            "excluded": [_filled({"reference": e.reference, "reason": e.reason}) for e in sorted(set(self.excluded))],
-            "weakened": sorted(self.weakened),
+            "excluded": [
+                {"reference": reference, "reason": reason}
+                for reference, reason in sorted({(item.reference, item.reason) for item in self.excluded})
+            ],
+            "weakened": sorted(set(self.weakened)),
         }
-        _validate(document, origin="lock")
-        self._check(origin="lock")
-        return canonical_json(document)
 
     @classmethod
     def from_bytes(cls, raw: bytes, *, origin: str) -> Lock:
@@ -251,19 +260,14 @@ class Lock:
             ContentError: not a lock of this version, or one that contradicts itself.
         """
         if len(raw) > _SIZE_LIMIT:
-            raise ContentError(f"larger than {_SIZE_LIMIT} bytes", artifact=origin)
+            raise ContentError(f"larger than {_SIZE_LIMIT} bytes", artifact=origin, hint=_ANEW)
         try:
             document = json.loads(raw, parse_float=_refuse_float)
+            # Half of a surrogate pair passes for text until it is written.
+            canonical_json(document)
         except (ValueError, RecursionError) as error:
             raise ContentError(f"not JSON: {error}", artifact=origin, hint="a lock is never edited by hand") from error
         _validate(document, origin=origin)
-        # Duplicate keys, floats for sizes and the like would let two readers see two locks.
-        if canonical_json(document) != raw:
-            raise ContentError(
-                "not in canonical form: it was altered after it was made",
-                artifact=origin,
-                hint="take the original, or make it anew with `bundlectl lock`",
-            )
         lock = cls(
             sources=tuple(
                 LockedSource(item["source"], item["kind"], item["name"], item.get("number"))
@@ -277,23 +281,46 @@ class Lock:
             weakened=tuple(document["weakened"]),
         )
         lock._check(origin=origin)
+        # Duplicate keys, lists out of order and the like would let two readers see two locks.
+        if canonical_json(lock._document()) != raw:
+            raise ContentError(
+                "not in canonical form: it was altered after it was made",
+                artifact=origin,
+                hint=_ANEW,
+            )
         return lock
 
     def _check(self, *, origin: str) -> None:
-        """Hold what the schema cannot say: every digest has a size, identities occur once."""
+        """Hold what the schema cannot say: names are names, every digest has a size, identities occur once."""
         seen: set[tuple[str, str]] = set()
         for artifact in self.artifacts:
-            missing = artifact.all_digests() - self.blobs.keys()
+            place = f"{origin}: {artifact.reference}"
+            _check_name(artifact, place)
+            needed = artifact.all_digests()
+            if artifact.digest not in needed:
+                raise ContentError(f"does not list its own digest {artifact.digest}", artifact=place, hint=_ANEW)
+            missing = needed - self.blobs.keys()
             if missing:
-                raise ContentError(f"{min(missing)} has no size", artifact=f"{origin}: {artifact.reference}")
+                raise ContentError(f"{min(missing)} has no size", artifact=place, hint=_ANEW)
             name = (artifact.type, artifact.reference)
             if name in seen:
-                raise ContentError("locked twice", artifact=f"{origin}: {artifact.reference}")
+                raise ContentError("locked twice", artifact=place, hint=_ANEW)
             seen.add(name)
 
     def unique_bytes(self) -> int:
         """Bytes of everything, each digest once."""
         return sum(self.blobs.values())
+
+
+def _check_name(artifact: LockedArtifact, place: str) -> None:
+    if artifact.type == "file":
+        if not artifact.reference.startswith(("https://", "http://")):
+            raise ContentError("is not the URL of a file", artifact=place, hint=_ANEW)
+        return
+    try:
+        Reference.parse(artifact.reference)
+    except UsageError as error:
+        raise ContentError(error.message, artifact=place, hint=_ANEW) from error
 
 
 def _refuse_float(text: str) -> float:

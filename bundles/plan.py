@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from bundlectl.errors import UsageError
+from bundles.ecr_hosts import holds_packages
 from mirror.oci.artifact import FILES_REPOSITORY, MANIFESTS_REPOSITORY, file_tag, wrap_file
 from mirror.oci.reference import Reference, by_digest_tag, check_repository
 
@@ -29,7 +30,6 @@ __all__ = [
 
 PACKAGES_NAMESPACE: Final = "eks-anywhere"
 PACKAGE_BUNDLES_REPOSITORY: Final = "public.ecr.aws/eks-anywhere/eks-anywhere-packages-bundles"
-_PACKAGE_REGISTRY: Final = re.compile(r"[0-9]{12}\.dkr\.ecr(?:-fips)?\.[a-z0-9-]+\.amazonaws\.com(?:\.cn)?")
 _BUNDLE_NAME: Final = re.compile(r"(v?[0-9]+-[0-9]+)-(.+)")
 
 
@@ -54,17 +54,20 @@ class Naming:
         Raises:
             UsageError: either is malformed.
         """
-        host, _, prefix = target.rstrip("/").partition("/")
-        Reference.parse(f"{host}/{prefix or 'x'}")
-        rules = []
+        host, prefix = _host_and_path(target.rstrip("/"))
+        rules: dict[str, str] = {}
         for text in maps:
             source, equals, namespace = text.partition("=")
             if not equals or not source:
                 raise UsageError(f"{text!r} is not a map rule", hint="write --map FROM=NAMESPACE")
+            source, namespace = "/".join(_host_and_path(source.rstrip("/"))).rstrip("/"), namespace.strip("/")
             if namespace:
-                check_repository(namespace.strip("/"))
-            rules.append((source.rstrip("/"), namespace.strip("/")))
-        return cls(host, prefix, tuple(rules))
+                check_repository(namespace)
+            if rules.setdefault(source, namespace) != namespace:
+                raise UsageError(
+                    f"{source} is mapped to {rules[source]!r} and to {namespace!r}", hint="give one --map for each FROM"
+                )
+        return cls(host, prefix, tuple(rules.items()))
 
     def repository(self, upstream: str) -> str:
         """The repository (without host) at the target for ``registry/repository`` upstream."""
@@ -73,7 +76,7 @@ class Naming:
         if matching:
             namespace = max(matching, key=lambda rule: len(rule[0]))[1]
         else:
-            namespace = PACKAGES_NAMESPACE if _PACKAGE_REGISTRY.fullmatch(registry) else ""
+            namespace = PACKAGES_NAMESPACE if holds_packages(registry) else ""
         return "/".join(part for part in (self.prefix, namespace, path) if part)
 
     def own(self, repository: str) -> str:
@@ -94,8 +97,16 @@ class UpstreamNaming:
         return repository
 
 
+def _host_and_path(text: str) -> tuple[str, str]:
+    host, _, path = text.partition("/")
+    if Reference.parse(f"{host}/{path or 'x'}").name != f"{host}/{path or 'x'}":
+        raise UsageError(f"{text[:300]!r} has a tag or a digest", hint="write HOST[:PORT][/PREFIX]")
+    return host, path
+
+
 def _matches(rule: str, name: str) -> bool:
-    return name.startswith(rule) and (len(name) == len(rule) or name[len(rule)] in "/:")
+    """Whether ``registry/repository`` lies under a rule; ``HOST`` does not mean ``HOST:PORT``."""
+    return f"{name}/".startswith(f"{rule}/")
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,8 +144,9 @@ class TargetPlan:
             UsageError: two artifacts would have one name and different digests.
         """
         artifacts = tuple(_place(artifact, naming) for artifact in lock.artifacts)
-        _refuse_collisions(artifacts)
-        return cls(naming, artifacts, tuple(_place_manifests(lock.manifests, naming)))
+        manifests = tuple(_place_manifests(lock.manifests, naming))
+        _refuse_collisions(artifacts, manifests)
+        return cls(naming, artifacts, manifests)
 
 
 def upstream_name(reference: str) -> tuple[str, str | None, Digest | None]:
@@ -152,7 +164,7 @@ def _place(artifact: LockedArtifact, naming: Naming | UpstreamNaming) -> Planned
     return PlannedArtifact(artifact, naming.repository(name), tag or by_digest_tag(artifact.digest), artifact.digest)
 
 
-def _refuse_collisions(artifacts: Iterable[PlannedArtifact]) -> None:
+def _refuse_collisions(artifacts: Iterable[PlannedArtifact], manifests: Iterable[PlannedManifest]) -> None:
     taken: dict[tuple[str, str], PlannedArtifact] = {}
     for planned in artifacts:
         first = taken.setdefault((planned.repository, planned.tag), planned)
@@ -163,6 +175,24 @@ def _refuse_collisions(artifacts: Iterable[PlannedArtifact]) -> None:
                 artifact=planned.artifact.reference,
                 hint=f"part them with --map {registry}=NAMESPACE",
             )
+    documents: dict[tuple[str, str], LockedManifest] = {}
+    for document in manifests:
+        manifest = document.manifest
+        for tag in document.tags:
+            name = (document.repository, tag)
+            if name in taken and taken[name].digest != manifest.oci_digest:
+                reference = taken[name].artifact.reference
+                raise UsageError(
+                    f"would get the name {document.repository}:{tag}, as the {manifest.kind} {manifest.name} does",
+                    artifact=reference,
+                    hint=f"part them with --map {reference.partition('/')[0]}=NAMESPACE",
+                )
+            earlier = documents.setdefault(name, manifest)
+            if earlier.digest != manifest.digest:
+                raise UsageError(
+                    f"two release documents are called {manifest.name!r}: {earlier.url} and {manifest.url}",
+                    hint="mirror them to targets of their own (--to HOST/PREFIX)",
+                )
 
 
 def document_tag(manifest: LockedManifest) -> str:
@@ -172,7 +202,6 @@ def document_tag(manifest: LockedManifest) -> str:
 
 
 def _place_manifests(manifests: Iterable[LockedManifest], naming: Naming | UpstreamNaming) -> Iterable[PlannedManifest]:
-    taken: dict[str, LockedManifest] = {}
     newest: dict[str, LockedManifest] = {}
     everything = list(manifests)
     for manifest in everything:
@@ -187,14 +216,7 @@ def _place_manifests(manifests: Iterable[LockedManifest], naming: Naming | Upstr
             repository = manifest.url if manifest.oci_digest else PACKAGE_BUNDLES_REPOSITORY
             yield PlannedManifest(manifest, naming.repository(repository), (document_tag(manifest), *latest))
             continue
-        tag = document_tag(manifest)
-        first = taken.setdefault(tag, manifest)
-        if first.digest != manifest.digest:
-            raise UsageError(
-                f"two release documents are called {manifest.name!r}: {first.url} and {manifest.url}",
-                hint="mirror them to targets of their own (--to HOST/PREFIX)",
-            )
-        yield PlannedManifest(manifest, naming.own(MANIFESTS_REPOSITORY), (tag,))
+        yield PlannedManifest(manifest, naming.own(MANIFESTS_REPOSITORY), (document_tag(manifest),))
 
 
 def _channel(manifest: LockedManifest) -> str:

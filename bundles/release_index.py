@@ -86,7 +86,11 @@ def entry_of_version(document: Document, version: str) -> MapNode:
     for item in spec.items("releases") if spec else ():
         if isinstance(item, MapNode) and item.text("version") == version:
             return item
-    raise ContentError(f"has no release {version[:100]}", artifact=document.origin)
+    raise ContentError(
+        f"has no release {version[:100]}",
+        artifact=document.origin,
+        hint="run bundlectl releases to see those there are",
+    )
 
 
 def compare_versions(first: str, second: str) -> int | None:

@@ -6,12 +6,15 @@ import re
 from functools import lru_cache
 from typing import Final, Literal, TypeAlias
 
-__all__ = ["NULLS", "YamlType", "is_true", "yaml_type"]
+__all__ = ["NULLS", "TAG_DIRECTIVE", "YamlType", "is_true", "yaml_type"]
 
 YamlType: TypeAlias = Literal["null", "bool", "int", "float", "timestamp", "text"]
 
 NULLS: Final = frozenset({"", "~", "null", "Null", "NULL"})
 """What is nothing when written without quotes."""
+
+TAG_DIRECTIVE: Final = re.compile(rb"(?:\A|[\n\r]|\xc2\x85|\xe2\x80[\xa8\xa9])(?:\xef\xbb\xbf)?%TAG\b")
+"""A directive that libyaml compares with each one before it: a megabyte of them takes it minutes."""
 _TRUE: Final = frozenset({"y", "Y", "yes", "Yes", "YES", "on", "On", "ON", "true", "True", "TRUE"})
 _FALSE: Final = frozenset({"n", "N", "no", "No", "NO", "off", "Off", "OFF", "false", "False", "FALSE"})
 _MAYBE: Final = frozenset("0123456789+-.")

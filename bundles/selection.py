@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import re
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from bundlectl.errors import UsageError
 from bundles.artifact import Artifact, Excluded
@@ -18,6 +19,8 @@ __all__ = ["Selection"]
 
 T = TypeVar("T")
 
+_KUBE_VERSION: Final = re.compile(r"[1-9][0-9]*\.[0-9]+", re.ASCII)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Selection:
@@ -30,12 +33,25 @@ class Selection:
     exclude: tuple[str, ...] = ()
     referrers: bool = True
     files: bool = True
-    render_charts: bool = field(default=False)
+    render_charts: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse what no release could ever match.
+
+        Raises:
+            UsageError: a Kubernetes version is not of the form ``1.33``.
+        """
+        wrong = next((version for version in self.kube_versions if not _KUBE_VERSION.fullmatch(version)), None)
+        if wrong is not None:
+            raise UsageError(
+                f"{wrong[:100]!r} is not a minor version of Kubernetes",
+                hint="write --kube-version 1.33, without a patch",
+            )
 
     def within(self, outer: Selection) -> Selection:
         """What both this selection and ``outer`` want: a Collection is narrowed by flags, never widened.
 
-        Where both name versions, providers or platforms, those named by both count.
+        Where both name versions, providers, platforms or patterns to include, those named by both count.
 
         Raises:
             UsageError: they have nothing in common.
@@ -44,7 +60,7 @@ class Selection:
             kube_versions=_both("--kube-version", self.kube_versions, outer.kube_versions),
             providers=_both("--provider", self.providers, outer.providers),
             platforms=_both("--platform", self.platforms, outer.platforms),
-            include=self.include or outer.include,
+            include=_both("--include", self.include, outer.include),
             exclude=(*outer.exclude, *(glob for glob in self.exclude if glob not in outer.exclude)),
             referrers=self.referrers and outer.referrers,
             files=self.files and outer.files,

@@ -13,7 +13,7 @@ import time
 from typing import Any, Final, NamedTuple, Protocol, TypeAlias
 
 from bundlectl.errors import ContentError
-from bundles.scalars import NULLS, yaml_type
+from bundles.scalars import NULLS, TAG_DIRECTIVE, yaml_type
 
 __all__ = ["ListNode", "MapNode", "Node", "Scalar", "Tree", "content_error", "parse_tree"]
 
@@ -22,6 +22,7 @@ DEPTH_LIMIT: Final = 64
 ALIAS_LIMIT: Final = 200
 NODE_LIMIT: Final = 1_000_000
 SECONDS_LIMIT: Final = 20.0
+_NOT_USED: Final = "nothing of the document was used; correct it there, or fetch the original again"
 _CLOCK_MASK: Final = 4095
 _BOM: Final = b"\xef\xbb\xbf"
 
@@ -144,7 +145,7 @@ class Tree(NamedTuple):
 
 def content_error(origin: str, line: int, field: str, why: str, hint: str | None = None) -> ContentError:
     """Tell what is wrong where, as ``ORIGIN:LINE: FIELD: WHY``."""
-    return ContentError(f"{field}: {why}" if field else why, artifact=f"{origin}:{line}", hint=hint)
+    return ContentError(f"{field}: {why}" if field else why, artifact=f"{origin}:{line}", hint=hint or _NOT_USED)
 
 
 def parse_tree(raw: bytes, *, origin: str) -> Tree:
@@ -172,6 +173,9 @@ def parse_tree(raw: bytes, *, origin: str) -> Tree:
         raise content_error(
             origin, line, "", f"not UTF-8 (byte {raw[error.start]:#04x})", "only UTF-8 is read; is this YAML?"
         ) from error
+    if directive := TAG_DIRECTIVE.search(raw):
+        line = raw.count(b"\n", 0, directive.end()) + 1
+        raise content_error(origin, line, "", "the directive %TAG is not read", "remove it, and the tags that need it")
     import yaml  # noqa: PLC0415 -- 17 ms that commands without documents save
 
     builder = _Builder(origin)
@@ -187,7 +191,7 @@ def _syntax_error(error: Any, raw: bytes, origin: str) -> ContentError:  # noqa:
     before = raw.count(b"\n", 0, max(getattr(error, "position", 0), 0))
     line = (mark.line if mark is not None else before) + 1
     why = getattr(error, "problem", None) or getattr(error, "reason", None) or str(error)
-    return content_error(origin, line, "", f"not YAML: {why}", "nothing of the document was used")
+    return content_error(origin, line, "", f"not YAML: {why}")
 
 
 class _Open:
@@ -401,7 +405,7 @@ class _Builder:
         return "".join(parts).lstrip(".") or "the document"
 
     def _error(self, line: int, why: str, hint: str | None = None) -> ContentError:
-        return content_error(self._origin, line, "", why, hint or "nothing of the document was used")
+        return content_error(self._origin, line, "", why, hint)
 
 
 def _same(first: Node, second: Node) -> bool:

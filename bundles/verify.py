@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from bundles.document import Document
     from bundles.schema import Model
 
-__all__ = ["DEFAULT", "OFF", "VerifiedDocument", "accept"]
+__all__ = ["DEFAULT", "OFF", "VerifiedDocument", "accept", "refuse_key"]
 
 OFF: Final = "off"
 """``--verify off``: the user asked that no signature is checked."""
@@ -60,12 +60,7 @@ def accept(document: Document, model: Model, *, verify: str, listener: Listener)
         VerificationError: a check was asked for by name that this version cannot make, or the
             document itself demands a policy that it cannot meet. Nothing was done.
     """
-    if verify not in (OFF, DEFAULT):
-        raise VerificationError(
-            f"the signature cannot be checked with {verify[:100]!r}: this version of bundlectl checks none yet",
-            artifact=document.origin,
-            hint="nothing was done; leave --verify out, or use --verify off, to go on without",
-        )
+    refuse_key(verify, document.origin)
     if document.type == "Collection" and getattr(model, "policy", None) and verify != OFF:
         raise VerificationError(
             "spec.policy cannot be met: this version of bundlectl checks no policies yet",
@@ -78,6 +73,20 @@ def accept(document: Document, model: Model, *, verify: str, listener: Listener)
     if model.unknown:
         listener(Notice("warning", _unknown_fields(model.unknown), artifact=document.origin))
     return VerifiedDocument(document, model, "off")
+
+
+def refuse_key(verify: str, origin: str) -> None:
+    """Refuse a KEY that cannot be honoured, whatever the kind of document.
+
+    Raises:
+        VerificationError: ``verify`` is neither ``default`` nor ``off``.
+    """
+    if verify not in (OFF, DEFAULT):
+        raise VerificationError(
+            f"the signature cannot be checked with {verify[:100]!r}: this version of bundlectl checks none yet",
+            artifact=origin,
+            hint="nothing was done; leave --verify out, or use --verify off, to go on without",
+        )
 
 
 def _unchecked(document: Document, verify: str) -> str:

@@ -74,9 +74,7 @@ _Around: TypeAlias = "tuple[type[Struct] | None, Place, MapNode | None]"
 def _find(node: Node, path: str, around: _Around, found: list[Found]) -> None:
     declared, place, parent = around
     if isinstance(node, ListNode):
-        for index, item in enumerate(node.items):
-            if not isinstance(item, Scalar):
-                _find(item, f"{path}[{index}]", around, found)
+        _find_in_list(node, path, around, found)
         return
     if not isinstance(node, MapNode):
         return
@@ -94,6 +92,15 @@ def _find(node: Node, path: str, around: _Around, found: list[Found]) -> None:
             _find(child, f"{path}.{key}", (None, _misplaced(place, key, child), node), found)
         else:
             _find(child, f"{path}.{key}", (spec.model, place, node), found)
+
+
+def _find_in_list(node: ListNode, path: str, around: _Around, found: list[Found]) -> None:
+    _, place, parent = around
+    for index, item in enumerate(node.items):
+        if not isinstance(item, Scalar):
+            _find(item, f"{path}[{index}]", around, found)
+        elif parent is not None and item.text.startswith(_URLS):
+            found.append(Found(f"{path}[{index}]", item.text, item.line, parent, parent, None, True, place))  # noqa: FBT003
 
 
 def _text(node: Scalar) -> str:

@@ -48,6 +48,13 @@ class Tree:
         return found
 
     @property
+    def only_child(self) -> Manifest | None:
+        """The one image that was kept below the root, when it is one; what attests to it does not count."""
+        attesting = {child.digest for child in self.root.children() if _ATTESTED in child.annotations}
+        images = [item for item in self.manifests[:-1] if not item.is_index and item.descriptor.digest not in attesting]
+        return images[0] if len(images) == 1 else None
+
+    @property
     def platforms(self) -> tuple[Platform, ...]:
         """The platforms that indexes of this tree name and that were kept, sorted."""
         kept = {item.descriptor.digest for item in self.manifests}

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["Console", "discard_output", "error_document", "printable"]
 
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
+_UNSAFE_IN_JSON: Final = re.compile(rf"{_CONTROL.pattern}|[\ud800-\udfff]")
 
 
 def printable(text: str) -> str:
@@ -64,8 +65,10 @@ class Console:
         self._emit(f"{printable(text)}\n".encode(errors="backslashreplace"))
 
     def document(self, value: Mapping[str, Any] | list[Any]) -> None:
-        """Write a result for programs: one JSON document."""
-        self._emit(f"{json.dumps(value, indent=2, ensure_ascii=False)}\n".encode(errors="backslashreplace"))
+        """Write a result for programs: one JSON document, harmless on a terminal too."""
+        text = json.dumps(value, indent=2, ensure_ascii=False)
+        text = _UNSAFE_IN_JSON.sub(lambda found: f"\\u{ord(found.group()):04x}", text)
+        self._emit(f"{text}\n".encode())
 
     def raw(self, content: bytes) -> None:
         """Write bytes as they are."""

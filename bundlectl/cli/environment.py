@@ -31,6 +31,8 @@ class Environment:
     """``DOCKER_AUTH_CONFIG``: the content of a docker ``config.json``, ahead of all files."""
     config_files: tuple[Path, ...] = ()
     """Where a configuration file is looked for; the first that exists counts."""
+    state_home: Path = Path("/nonexistent")
+    """Where bundlectl may keep what is worth keeping and is neither configuration nor a store."""
     no_color: bool = False
     dumb_terminal: bool = False
 
@@ -51,6 +53,7 @@ def read_environment(variables: Mapping[str, str] | None = None, *, home: Path |
         credential_files=_credential_files(values, folder),
         credential_json=values.get("DOCKER_AUTH_CONFIG", ""),
         config_files=(_config_home(values, folder) / "bundlectl" / "config.toml", _SYSTEM_CONFIG),
+        state_home=_state_home(values, folder) / "bundlectl",
         no_color=bool(values.get("NO_COLOR")),
         dumb_terminal=values.get("TERM", "") == "dumb",
     )
@@ -76,6 +79,12 @@ def _config_home(values: Mapping[str, str], home: Path) -> Path:
     """``$XDG_CONFIG_HOME``; a relative one is invalid and ignored (XDG Base Directory, "Basics")."""
     stated = Path(values.get("XDG_CONFIG_HOME") or ".")
     return stated if stated.is_absolute() else home / ".config"
+
+
+def _state_home(values: Mapping[str, str], home: Path) -> Path:
+    """``$XDG_STATE_HOME``, read like ``$XDG_CONFIG_HOME``."""
+    stated = Path(values.get("XDG_STATE_HOME") or ".")
+    return stated if stated.is_absolute() else home / ".local" / "state"
 
 
 def _home(values: Mapping[str, str]) -> Path:

@@ -34,7 +34,11 @@ def write_result(console: Console, out: str, content: bytes) -> None:
             return
         _replace(path.resolve(), content)
     except OSError as error:
-        raise StoreError(f"cannot be written: {error.strerror}", artifact=str(path)) from error
+        raise StoreError(
+            f"cannot be written: {error.strerror}",
+            artifact=str(path),
+            hint="check the folder, its rights and the room on the disk; or write to - and redirect it",
+        ) from error
     console.note(f"wrote {path} ({len(content):,} bytes)")
 
 

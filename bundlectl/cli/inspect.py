@@ -31,7 +31,7 @@ def register(app: typer.Typer) -> None:
         "inspect",
         examples=(
             "bundlectl inspect eks-a:v0.24.1",
-            "bundlectl inspect --resolve -o json image:registry.example.com/a/b:1",
+            "bundlectl inspect --resolve -o json image:public.ecr.aws/eks-distro/coredns/coredns:v1.8.3-eks-1-21-4",
         ),
     )
     def inspect(

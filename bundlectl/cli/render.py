@@ -51,7 +51,7 @@ def table(rows: Iterable[Sequence[str]], *, head: Sequence[str] = (), right: fro
         head: titles above them.
         right: columns that are aligned to the right.
     """
-    lines = [*([list(head)] if head else []), *(list(row) for row in rows)]
+    lines = [*([list(head)] if head else []), *([_line(cell) for cell in row] for row in rows)]
     if not lines:
         return []
     widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
@@ -67,7 +67,7 @@ def table(rows: Iterable[Sequence[str]], *, head: Sequence[str] = (), right: fro
 def render_inspection(document: Mapping[str, Any]) -> str:
     """What sources hold, grouped by type."""
     lines = [
-        f"{source['kind']} {source['name']}" + (f" (number {source['number']})" if source.get("number") else "")
+        f"{source['kind']} {_line(source['name'])}" + (f" (number {source['number']})" if source.get("number") else "")
         for source in document["sources"]
     ]
     for kind, plural in _KINDS:
@@ -231,7 +231,11 @@ def _excluded(excluded: Sequence[Mapping[str, Any]]) -> list[str]:
     lines = ["", f"excluded ({len(excluded)})"]
     for reason, count in sorted(reasons.items()):
         lines.append(f"  {reason} ({count})")
-        lines += [f"    {item['reference']}" for item in excluded if item["reason"] == reason]
+        names = Counter(item["reference"] for item in excluded if item["reason"] == reason)
+        lines += [
+            f"    {_line(name) or '(nothing)'}{f' ({times} times)' if times > 1 else ''}"
+            for name, times in sorted(names.items())
+        ]
     return lines
 
 
@@ -245,6 +249,11 @@ def _failures(failed: Sequence[Mapping[str, Any]]) -> list[str]:
         if item.get("hint"):
             lines.append(f"    hint: {item['hint']}")
     return lines
+
+
+def _line(text: str) -> str:
+    """Other people's text as part of one line, so that it cannot pass for lines of ours."""
+    return text.replace("\n", "\\n").replace("\t", "\\t")
 
 
 def _not_followed(item: Mapping[str, Any]) -> str:

@@ -41,7 +41,7 @@ def register(app: typer.Typer) -> None:
             Path | None, option("--tls-key", metavar="FILE", help="Private key (PEM) of --tls-cert.")
         ] = None,
         tls_self_signed: Annotated[
-            bool, option("--tls-self-signed", help="Serve HTTPS with a certificate made for this run.")
+            bool, option("--tls-self-signed", help="Serve HTTPS with a certificate made for this store.")
         ] = False,
         htpasswd: Annotated[
             Path | None, option("--htpasswd", metavar="FILE", help="Users and bcrypt passwords who may push and pull.")
@@ -68,6 +68,7 @@ def register(app: typer.Typer) -> None:
             tls_cert=tls_cert,
             tls_key=tls_key,
             tls_self_signed=tls_self_signed,
+            tls_directory=invocation.start.environment.state_home / "tls",
             htpasswd=htpasswd,
             anonymous_pull=anonymous_pull,
             anonymous_push=anonymous_push,

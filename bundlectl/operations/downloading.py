@@ -48,9 +48,10 @@ def download(request: SourceRequest, *, store: Path, session: Session, name: str
         _check_space(store, kept, locked.lock)
         before = session.requests()
         with Rooting(locked, session) as rooting:
-            roots, lost = rooting.roots(
+            roots = rooting.roots(
                 plan,
                 lambda repository, trust: kept.repository(repository, trust=trust),
+                local=True,
             )
             session.listener(PhaseStarted("downloading", len(roots)))
             report = copy(
@@ -58,7 +59,7 @@ def download(request: SourceRequest, *, store: Path, session: Session, name: str
                 jobs=session.jobs,
                 listener=session.listener,
                 cancel=session.cancelled,
-                concluded=(*locked.failed, *lost),
+                concluded=locked.failed,
                 persistence=session.persistence,
             )
         report.requests_source = session.requests() - before

@@ -13,8 +13,6 @@ from bundles.plan import Naming, TargetPlan
 from mirror.copying import CopyReport, Estimate, copy, estimate
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from bundlectl.operations.request import SourceRequest
     from bundlectl.operations.session import Session
     from bundles.artifact import TrustLevel
@@ -97,7 +95,7 @@ def mirror(request: SourceRequest, *, session: Session, target: Naming | None = 
     planned = TargetPlan.of(locked.lock, naming)
     registry = session.target(naming.registry)
     with Rooting(locked, session) as rooting:
-        roots, lost = rooting.roots(planned, lambda repository, _: registry.repository(repository))
+        roots = rooting.roots(planned, lambda repository, _: registry.repository(repository))
         session.listener(PhaseStarted("mirroring", len(roots)))
         source, sent = session.requests() - registry.requests, registry.requests
         report = copy(
@@ -105,7 +103,7 @@ def mirror(request: SourceRequest, *, session: Session, target: Naming | None = 
             jobs=session.jobs,
             listener=session.listener,
             cancel=session.cancelled,
-            concluded=(*locked.failed, *lost),
+            concluded=locked.failed,
             persistence=session.persistence,
         )
     report.requests_target = registry.requests - sent
@@ -133,10 +131,9 @@ def plan(request: SourceRequest, *, session: Session, target: Naming | None = No
         return registry.repository(repository)
 
     with Rooting(locked, session) as rooting:
-        roots, lost = rooting.roots(planned, open_target)
+        roots = rooting.roots(planned, open_target)
         result = estimate(roots, jobs=session.jobs, cancel=session.cancelled, persistence=session.persistence)
-    failed: Iterable[Failure] = (*locked.failed, *lost)
-    return MirrorPlan(planned, result, tuple(failed), locked.lock.weakened)
+    return MirrorPlan(planned, result, locked.failed, locked.lock.weakened)
 
 
 def _target(target: Naming | None, locked: Locked) -> Naming:

@@ -7,16 +7,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 from urllib.parse import urlsplit
 
-from bundlectl.errors import BundlectlError, ContentError, InterruptError, MissingError, StoreError
+from bundlectl.errors import ContentError, MissingError
 from bundles.helm.archive import CHART_LIMIT
 from bundles.helm.conversion import convert
 from bundles.plan import document_tag, upstream_name
-from mirror.copying import Failure, Referrer, Root
+from mirror.copying import Referrer, Root
 from mirror.layout import Store
 from mirror.memory import MemoryRepository
-from mirror.oci.artifact import FILES_REPOSITORY, WrappedArtifact, wrap_document, wrap_file, wrap_package_bundle
+from mirror.oci.artifact import FILES_REPOSITORY, describe_document, describe_package_bundle, wrap_file
 from mirror.oci.descriptor import Descriptor
 from mirror.oci.digest import Digest
+from mirror.oci.mediatype import OCTET_STREAM
 from mirror.remote import UrlRepository
 
 if TYPE_CHECKING:
@@ -54,34 +55,29 @@ class Rooting:
         self,
         plan: TargetPlan,
         target: Callable[[str, TrustLevel], Repository],
-    ) -> tuple[list[Root], list[Failure]]:
-        """All artifacts and release documents of a plan.
+        *,
+        local: bool = False,
+    ) -> list[Root]:
+        """All artifacts and release documents of a plan; nothing is asked of any source yet.
 
         Args:
             plan: names at the target.
             target: opens a repository there, for content of a trust level.
-
-        Returns:
-            The roots, and the release documents that cannot be had any more.
+            local: the target is a store, where it costs nothing to look whether blobs are still there.
         """
-        roots = [self._artifact(planned, target) for planned in plan.artifacts]
-        failures: list[Failure] = []
-        for planned in plan.manifests:
-            try:
-                roots.append(self._manifest(planned, target))
-            except (InterruptError, StoreError):
-                raise
-            except BundlectlError as error:
-                code = 3 if error.exit_code == 3 else 4  # noqa: PLR2004 -- cli.md
-                failures.append(Failure(planned.manifest.url, error.code, str(error), error.hint, code))
-        return roots, failures
+        roots = [self._artifact(planned, target, local=local) for planned in plan.artifacts]
+        return roots + [self._manifest(planned, target) for planned in plan.manifests]
 
     def _artifact(
         self,
         planned: PlannedArtifact,
         target: Callable[[str, TrustLevel], Repository],
+        *,
+        local: bool,
     ) -> Root:
         artifact = planned.artifact
+        blobs = {*artifact.blobs, *(digest for item in artifact.referrers for digest in item.blobs)} if local else ()
+        sizes = self._locked.lock.blobs
         return Root(
             label=artifact.reference,
             source=self._source(artifact),
@@ -94,6 +90,7 @@ class Rooting:
                 for item in artifact.referrers
             ),
             manifests=artifact.manifests,
+            blobs=tuple(Descriptor(OCTET_STREAM, digest, sizes[digest]) for digest in blobs),
         )
 
     def _source(self, artifact: LockedArtifact) -> ReadRepository:
@@ -125,8 +122,15 @@ class Rooting:
             )
             descriptor = Descriptor("", manifest.oci_digest, 0)
         else:
-            wrapped = self._wrap(manifest, path)
-            source = MemoryRepository(manifest.url, lambda: (wrapped.manifest, wrapped.blobs))
+            wrapped = (
+                describe_package_bundle(manifest.digest, manifest.size)
+                if manifest.kind == "PackageBundle"
+                else describe_document(manifest.digest, manifest.size, url=manifest.url)
+            )
+            source = MemoryRepository(
+                manifest.url,
+                lambda: (wrapped.manifest, {**wrapped.blobs, manifest.digest: self._document(manifest, path)}),
+            )
             descriptor = wrapped.manifest.descriptor
         return Root(
             label=manifest.url if not manifest.oci_digest else f"{manifest.url}:{document_tag(manifest)}",
@@ -136,7 +140,7 @@ class Rooting:
             tags=planned.tags,
         )
 
-    def _wrap(self, manifest: LockedManifest, path: str | None) -> WrappedArtifact:
+    def _document(self, manifest: LockedManifest, path: str | None) -> bytes:
         raw = self._locked.raw.get(str(manifest.digest))
         if raw is None:
             raw = self._from_store(manifest, path) if path else self._from_origin(manifest)
@@ -144,7 +148,7 @@ class Rooting:
             raise ContentError(
                 "is no longer the document that was locked", artifact=manifest.url, hint="make a new lock of it"
             )
-        return wrap_package_bundle(raw) if manifest.kind == "PackageBundle" else wrap_document(raw, url=manifest.url)
+        return raw
 
     def _from_store(self, manifest: LockedManifest, path: str) -> bytes:
         with self._store(path).open_blob(manifest.digest) as reader:

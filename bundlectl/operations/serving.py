@@ -13,7 +13,8 @@ from bundlectl.events import Listener, Notice, ignore
 from bundles.lock import Lock
 from bundles.plan import Naming
 from mirror.layout import Store
-from mirror.oci.artifact import FILES_REPOSITORY, TITLE_ANNOTATION, file_tag
+from mirror.oci.artifact import FILES_REPOSITORY, TITLE_ANNOTATION, URL_ANNOTATION, file_tag
+from mirror.oci.digest import Digest
 from mirror.server import Access, Registry, RegistryServer, ServerOptions, TlsFiles, access_policy, load_users
 from mirror.server.selfsigned import self_signed
 from mirror.server.serving import parse_listen
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
-    from mirror.oci.digest import Digest
 
 __all__ = ["RunningServer", "ServeOptions", "serve"]
 
@@ -32,13 +32,14 @@ _REFRESH: Final = 1.0  # seconds between two looks at what the store holds, wher
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServeOptions:
-    """The flags of ``serve``."""
+    """The flags of ``serve``; ``tls_directory`` keeps self-signed certificates, one for each store."""
 
     store: Path
     listen: str = "127.0.0.1:5000"
     tls_cert: Path | None = None
     tls_key: Path | None = None
     tls_self_signed: bool = False
+    tls_directory: Path | None = None
     htpasswd: Path | None = None
     anonymous_pull: bool = False
     anonymous_push: bool = False
@@ -97,11 +98,11 @@ def serve(options: ServeOptions, *, listener: Listener = ignore) -> RunningServe
         StoreError: the store cannot be used.
     """
     host, port = parse_listen(options.listen)
-    tls = _tls(options, host)
+    _check_tls(options)
     users = load_users(options.htpasswd) if options.htpasswd else None
     policy = access_policy(
         host=host,
-        tls=tls is not None,
+        tls=options.tls_self_signed or options.tls_cert is not None,
         htpasswd=users is not None,
         anonymous_pull=options.anonymous_pull,
         anonymous_push=options.anonymous_push,
@@ -109,6 +110,8 @@ def serve(options: ServeOptions, *, listener: Listener = ignore) -> RunningServe
     )
     store = Store.open(options.store, create=policy.writable, read_only=not policy.writable)
     try:
+        # Behind opening the store: a certificate must not be left in a folder that is none.
+        tls = _tls(options, host)
         names = _Names(store)
         app = Registry(
             store,
@@ -127,16 +130,21 @@ def serve(options: ServeOptions, *, listener: Listener = ignore) -> RunningServe
     return RunningServer(server, store, listener)
 
 
-def _tls(options: ServeOptions, host: str) -> TlsFiles | None:
-    if options.tls_self_signed:
-        if options.tls_cert or options.tls_key:
-            raise UsageError("--tls-self-signed makes its own certificate", hint="leave --tls-cert and --tls-key out")
-        return self_signed(options.store / "bundlectl" / "tls", host)
-    if not options.tls_cert and not options.tls_key:
-        return None
-    if not options.tls_cert or not options.tls_key:
+def _check_tls(options: ServeOptions) -> None:
+    if options.tls_self_signed and (options.tls_cert or options.tls_key):
+        raise UsageError("--tls-self-signed makes its own certificate", hint="leave --tls-cert and --tls-key out")
+    if options.tls_self_signed and options.tls_directory is None:
+        raise UsageError("a self-signed certificate needs a directory to be kept in", hint="give tls_directory")
+    if (options.tls_cert is None) != (options.tls_key is None):
         raise UsageError("a certificate needs its key, and a key its certificate", hint="give --tls-cert and --tls-key")
-    return TlsFiles(options.tls_cert, options.tls_key)
+
+
+def _tls(options: ServeOptions, host: str) -> TlsFiles | None:
+    if options.tls_self_signed and options.tls_directory:
+        # Beside the store, not in it: stores are carried about, a private key is not.
+        folder = Digest.of(str(options.store.resolve()).encode()).encoded[:16]
+        return self_signed(options.tls_directory / folder, host)
+    return TlsFiles(options.tls_cert, options.tls_key) if options.tls_cert and options.tls_key else None
 
 
 class _Names:
@@ -194,9 +202,12 @@ def _short(naming: Naming, repository: str) -> str:
 def _file(store: Store, path: str) -> tuple[Digest, int, str] | None:
     """A file by ``HOST/PATH`` of its upstream URL."""
     for scheme in ("https", "http"):
-        ref = store.ref(FILES_REPOSITORY, file_tag(f"{scheme}://{path}"))
+        url = f"{scheme}://{path}"
+        ref = store.ref(FILES_REPOSITORY, file_tag(url))
         if ref is not None:
             manifest = store.repository(FILES_REPOSITORY).manifest(ref.descriptor)
+            if manifest.is_index or manifest.annotations.get(URL_ANNOTATION) != url or not manifest.children():
+                continue  # somebody pushed another thing under a file's name
             layer = manifest.children()[-1]
             return layer.digest, layer.size, layer.annotations.get(TITLE_ANNOTATION, "")
     return None

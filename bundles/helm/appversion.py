@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 __all__ = ["AppVersionTag", "app_version_tag"]
 
-_PRINTF: Final = re.compile(r'printf\s+"([^"%]*)%[sv]([^"%]*)"\s+[^"}]*AppVersion')
+_PRINTF: Final = re.compile(r'printf\s+"([^"%]*)%[sv]([^"%]*)"\s[^"}]*AppVersion')
 _REPLACE: Final = re.compile(r'replace\s+"\+"\s+"([^"]*)"')
 _LABELS: Final = ("app.kubernetes.io/", "helm.sh/", "labels")
 

@@ -17,11 +17,14 @@ if TYPE_CHECKING:
 
 __all__ = ["CHART_LIMIT", "Chart", "read_chart"]
 
+_HINT: Final = "package the chart again with `helm package`, or leave it out with --exclude"
 CHART_LIMIT: Final = 20 * 1024 * 1024
 """Bytes of a chart archive as it travels; Helm's own charts stay far below."""
 
 _CONTENT_LIMIT: Final = 64 * 1024 * 1024
 _MEMBERS: Final = 10_000
+_STREAMS: Final = 100
+"""Gzip streams one after the other in an archive; one is usual."""
 _SUBCHART_DEPTH: Final = 6
 _BLOCK: Final = 1024 * 1024
 _GZIP: Final = b"\x1f\x8b"
@@ -77,14 +80,16 @@ def read_chart(raw: bytes, *, origin: str) -> Chart:
 
 def _read(raw: bytes, origin: str, path: str, budget: _Budget, depth: int) -> Chart:
     if len(raw) > CHART_LIMIT:
-        raise ContentError(f"the chart archive is larger than {CHART_LIMIT} bytes", artifact=origin)
+        raise ContentError(f"the chart archive is larger than {CHART_LIMIT} bytes", artifact=origin, hint=_HINT)
     if depth > _SUBCHART_DEPTH:
-        raise ContentError(f"charts vendored more than {_SUBCHART_DEPTH} deep", artifact=origin)
+        raise ContentError(f"charts vendored more than {_SUBCHART_DEPTH} deep", artifact=origin, hint=_HINT)
     members = _members(_decompress(raw, origin, budget), origin, budget)
     folders = {name.partition("/")[0] for name in members}
     roots = [folder for folder in folders if f"{folder}/Chart.yaml" in members]
     if len(folders) != 1 or not roots:
-        raise ContentError("not a chart archive: it must hold one folder with a Chart.yaml", artifact=origin)
+        raise ContentError(
+            "not a chart archive: it must hold one folder with a Chart.yaml", artifact=origin, hint=_HINT
+        )
     prefix = len(roots[0]) + 1
     return _assemble({name[prefix:]: data for name, data in members.items()}, origin, path, budget, depth)
 
@@ -93,23 +98,31 @@ def _decompress(raw: bytes, origin: str, budget: _Budget) -> bytes:
     """Unpack gzip, stopping before the budget bursts rather than after."""
     out = io.BytesIO()
     rest = raw
+    streams = 0
     try:
         while rest.startswith(_GZIP):
+            streams += 1
+            if streams > _STREAMS:
+                raise ContentError(
+                    f"the chart archive has more than {_STREAMS} gzip streams", artifact=origin, hint=_HINT
+                )
             stream = zlib.decompressobj(wbits=31)
             while not stream.eof:
                 block = stream.decompress(rest, _BLOCK)
                 rest = stream.unconsumed_tail
                 budget.content -= len(block)
                 if budget.content < 0:
-                    raise ContentError(f"the chart unpacks to more than {_CONTENT_LIMIT} bytes", artifact=origin)
+                    raise ContentError(
+                        f"the chart unpacks to more than {_CONTENT_LIMIT} bytes", artifact=origin, hint=_HINT
+                    )
                 out.write(block)
                 if not stream.eof and not rest and not block:
-                    raise ContentError("the chart archive is cut short", artifact=origin, retryable=True)
+                    raise ContentError("the chart archive is cut short", artifact=origin, retryable=True, hint=_HINT)
             rest = stream.unused_data
     except zlib.error as error:
-        raise ContentError("the chart archive is damaged: not gzip", artifact=origin) from error
+        raise ContentError("the chart archive is damaged: not gzip", artifact=origin, hint=_HINT) from error
     if not out.tell():
-        raise ContentError("not a chart archive: not gzip", artifact=origin)
+        raise ContentError("not a chart archive: not gzip", artifact=origin, hint=_HINT)
     return out.getvalue()
 
 
@@ -120,19 +133,19 @@ def _members(tar: bytes, origin: str, budget: _Budget) -> dict[str, bytes]:
             for member in archive:
                 budget.members -= 1
                 if budget.members < 0:
-                    raise ContentError(f"the chart holds more than {_MEMBERS} files", artifact=origin)
+                    raise ContentError(f"the chart holds more than {_MEMBERS} files", artifact=origin, hint=_HINT)
                 if member.isdir():
                     continue
                 name = _safe(member, origin)
                 if name in found:
-                    raise ContentError(f"the chart holds two files {name[:200]!r}", artifact=origin)
+                    raise ContentError(f"the chart holds two files {name[:200]!r}", artifact=origin, hint=_HINT)
                 # A sparse member's size is not backed by bytes of the archive.
                 if member.issparse() or member.size > len(tar):
-                    raise ContentError(f"the chart's file {name[:200]!r} is sparse", artifact=origin)
+                    raise ContentError(f"the chart's file {name[:200]!r} is sparse", artifact=origin, hint=_HINT)
                 reader = archive.extractfile(member)
                 found[name] = reader.read() if reader else b""
     except (tarfile.TarError, ValueError, OverflowError, EOFError, OSError, RecursionError) as error:
-        raise ContentError("the chart archive is damaged: not a tar", artifact=origin) from error
+        raise ContentError("the chart archive is damaged: not a tar", artifact=origin, hint=_HINT) from error
     return found
 
 
@@ -146,25 +159,25 @@ def _safe(member: tarfile.TarInfo, origin: str) -> str:
             hint="`helm package` writes regular files only; package the chart again",
         )
     if name.startswith("/") or _DRIVE.match(name) or "\0" in name or any(part in {"", ".", ".."} for part in parts):
-        raise ContentError(f"the chart holds the unsafe file name {member.name[:200]!r}", artifact=origin)
+        raise ContentError(f"the chart holds the unsafe file name {member.name[:200]!r}", artifact=origin, hint=_HINT)
     if len(parts) == 1:
-        raise ContentError(f"the chart holds {name[:200]!r} outside of its folder", artifact=origin)
+        raise ContentError(f"the chart holds {name[:200]!r} outside of its folder", artifact=origin, hint=_HINT)
     return name
 
 
 def _assemble(files: Mapping[str, bytes], origin: str, path: str, budget: _Budget, depth: int) -> Chart:
     """Make a chart of the files below its folder; ``charts/`` is read as Helm reads it."""
     if depth > _SUBCHART_DEPTH:
-        raise ContentError(f"charts vendored more than {_SUBCHART_DEPTH} deep", artifact=origin)
+        raise ContentError(f"charts vendored more than {_SUBCHART_DEPTH} deep", artifact=origin, hint=_HINT)
     place = f"{origin}!{path}Chart.yaml"
     metadata = read_yaml(files["Chart.yaml"], origin=place)
     if not isinstance(metadata, Table):
-        raise ContentError("Chart.yaml is not a mapping", artifact=place)
+        raise ContentError("Chart.yaml is not a mapping", artifact=place, hint=_HINT)
     name, version = metadata.text("name"), metadata.text("version")
     if not _NAME.fullmatch(name):
-        raise ContentError(f"{name[:200]!r} is not a chart name", artifact=place)
+        raise ContentError(f"{name[:200]!r} is not a chart name", artifact=place, hint=_HINT)
     if not _VERSION.fullmatch(version):
-        raise ContentError(f"{version[:200]!r} is not a chart version", artifact=place)
+        raise ContentError(f"{version[:200]!r} is not a chart version", artifact=place, hint=_HINT)
     return Chart(
         name,
         version,

@@ -20,6 +20,7 @@ from mirror.oci.mediatype import HELM_CHART, HELM_CONFIG
 
 __all__ = ["chart_tag", "convert"]
 
+_HINT: Final = "package the chart again with `helm package`, or leave it out with --exclude"
 _TITLE: Final = "org.opencontainers.image.title"
 _VERSION: Final = "org.opencontainers.image.version"
 _TEXTS: Final = ("name", "home", "version", "description", "icon", "apiVersion", "condition", "tags", "appVersion")
@@ -105,7 +106,7 @@ def _config(metadata: Table, origin: str) -> dict[str, Any]:
 def _flag(table: Table, key: str, origin: str) -> bool:
     value = table.text(key)
     if value.lower() not in {"", "true", "false"}:
-        raise ContentError(f"{key!r} in Chart.yaml is neither true nor false", artifact=origin)
+        raise ContentError(f"{key!r} in Chart.yaml is neither true nor false", artifact=origin, hint=_HINT)
     return value.lower() == "true"
 
 

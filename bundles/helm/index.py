@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["INDEX_LIMIT", "IndexEntry", "find_entry"]
 
+_HINT: Final = "the repository's index is at fault: tell who keeps it, or name a chart in a registry"
 INDEX_LIMIT: Final = 16 * 1024 * 1024
 """Bytes of an ``index.yaml``; the largest public ones have some ten million."""
 
@@ -53,7 +54,7 @@ def find_entry(raw: bytes, name: str, version: str, *, base_url: str) -> IndexEn
         ContentError: not a repository index, or an entry without URL or with a bad digest.
     """
     if len(raw) > INDEX_LIMIT:
-        raise ContentError(f"the index is larger than {INDEX_LIMIT} bytes", artifact=base_url)
+        raise ContentError(f"the index is larger than {INDEX_LIMIT} bytes", artifact=base_url, hint=_HINT)
     entries = [entry for entry in _entries(raw, name, base_url) if isinstance(entry, Table)]
     exact = [entry for entry in entries if entry.text("version") == version]
     found = exact or [entry for entry in entries if _same(entry.text("version"), version)]
@@ -68,10 +69,10 @@ def find_entry(raw: bytes, name: str, version: str, *, base_url: str) -> IndexEn
     place = f"{base_url}:{entry.line}"
     stated = entry.text("name") or name
     if stated != name:
-        raise ContentError(f"the entry of {name} is one of {stated[:100]!r}", artifact=place)
+        raise ContentError(f"the entry of {name} is one of {stated[:100]!r}", artifact=place, hint=_HINT)
     urls = tuple(_absolute(item.text, base_url, place) for item in entry.items("urls") if isinstance(item, Scalar))
     if not urls:
-        raise ContentError(f"the entry of {name} {version} has no URL", artifact=place)
+        raise ContentError(f"the entry of {name} {version} has no URL", artifact=place, hint=_HINT)
     return IndexEntry(name, entry.text("version"), urls, _digest(entry.text("digest"), place))
 
 
@@ -91,7 +92,9 @@ def _entries(raw: bytes, name: str, origin: str) -> list[object]:
                 continue
             node = events.build(event)
             if not isinstance(node, Listing):
-                raise ContentError(f"the entries of {name} are not a list", artifact=f"{origin}:{node.line}")
+                raise ContentError(
+                    f"the entries of {name} are not a list", artifact=f"{origin}:{node.line}", hint=_HINT
+                )
             return list(node.entries)
         return []
     raise ContentError(
@@ -107,7 +110,7 @@ def _open_mapping(events: YamlEvents, origin: str) -> None:
             if isinstance(event, yaml.MappingStartEvent):
                 return
             break
-    raise ContentError("not a chart repository index: it is not a mapping", artifact=origin)
+    raise ContentError("not a chart repository index: it is not a mapping", artifact=origin, hint=_HINT)
 
 
 def _keys(events: YamlEvents) -> Iterator[str]:
@@ -135,9 +138,9 @@ def _absolute(url: str, base_url: str, place: str) -> str:
         found = urljoin(base_url, url)
         scheme = urlsplit(found).scheme
     except ValueError as error:
-        raise ContentError(f"{url[:200]!r} is not a URL", artifact=place) from error
+        raise ContentError(f"{url[:200]!r} is not a URL", artifact=place, hint=_HINT) from error
     if scheme not in {"https", "http", "oci"}:
-        raise ContentError(f"{url[:200]!r} is not a URL that bundlectl fetches", artifact=place)
+        raise ContentError(f"{url[:200]!r} is not a URL that bundlectl fetches", artifact=place, hint=_HINT)
     return found
 
 
@@ -146,5 +149,5 @@ def _digest(text: str, place: str) -> Digest | None:
         return None
     match = _HEX.fullmatch(text)
     if not match:
-        raise ContentError(f"{text[:100]!r} is not a sha256 digest", artifact=place)
+        raise ContentError(f"{text[:100]!r} is not a sha256 digest", artifact=place, hint=_HINT)
     return Digest.parse(f"sha256:{match[1].lower()}")

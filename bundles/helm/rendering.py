@@ -100,7 +100,11 @@ def _template(archive: Path, label: str, rendering: Rendering) -> bytes:
         except OSError as error:
             if isinstance(error, FileNotFoundError):
                 raise _missing() from error
-            raise ConfigError(f"helm could not be started: {error.strerror}", artifact=str(rendering.helm)) from error
+            raise ConfigError(
+                f"helm could not be started: {error.strerror}",
+                artifact=str(rendering.helm),
+                hint="check that helm runs by itself, or leave out --render-charts",
+            ) from error
         return _collect(helm, label, rendering)
 
 
@@ -142,7 +146,11 @@ def _collect(helm: subprocess.Popen[bytes], label: str, rendering: Rendering) ->
             while len(output) <= rendering.output_limit and (block := out.read(_BLOCK)):
                 output += block
             if len(output) > rendering.output_limit:
-                raise ContentError(f"the chart renders to more than {rendering.output_limit} bytes", artifact=label)
+                raise ContentError(
+                    f"the chart renders to more than {rendering.output_limit} bytes",
+                    artifact=label,
+                    hint="leave out --render-charts to find its images statically",
+                )
             status = helm.wait()
         finally:
             timer.cancel()
@@ -152,7 +160,11 @@ def _collect(helm: subprocess.Popen[bytes], label: str, rendering: Rendering) ->
             drain.join()
             timer.join()
     if late.is_set():
-        raise ContentError(f"the chart did not render within {rendering.timeout:g} seconds", artifact=label)
+        raise ContentError(
+            f"the chart did not render within {rendering.timeout:g} seconds",
+            artifact=label,
+            hint="leave out --render-charts to find its images statically",
+        )
     if status != 0:
         said = complaints.decode("utf-8", "replace").strip().removeprefix("Error: ")[:500]
         raise ContentError(
@@ -210,12 +222,8 @@ def _marks(output: bytes) -> Iterator[tuple[int, str]]:
 def _image_values(node: Node) -> Iterator[Scalar]:
     """Every text under a key ``image``, wherever: containers, and custom resources that start them."""
     waiting: list[Node] = [node]
-    seen: set[int] = set()
     while waiting:
         node = waiting.pop()
-        if id(node) in seen:
-            continue
-        seen.add(id(node))
         if isinstance(node, Listing):
             waiting.extend(node.entries)
         elif isinstance(node, Table):

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
+from bundlectl.errors import ContentError
 from bundles.helm.yamlnodes import Listing, Node, Table, read_yaml
 
 if TYPE_CHECKING:
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
     from bundles.helm.archive import Chart
 
 __all__ = ["ChartValues", "chart_values"]
+
+_CHARTS: Final = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,19 +28,15 @@ class ChartValues:
     """Top-level keys that are a subchart's values, looked at there."""
 
     def tables(self) -> Iterator[Table]:
-        """Every mapping in the values, each once."""
-        seen: set[int] = set()
+        """Every mapping in the values."""
         waiting: list[Node] = [node for key, node in self.values.entries.items() if key not in self.hidden]
         yield self.values
         while waiting:
             node = waiting.pop()
-            if id(node) in seen or not isinstance(node, Table | Listing):
-                continue
-            seen.add(id(node))
             if isinstance(node, Table):
                 yield node
                 waiting.extend(node.entries.values())
-            else:
+            elif isinstance(node, Listing):
                 waiting.extend(node.entries)
 
 
@@ -49,9 +48,18 @@ def chart_values(chart: Chart) -> Iterator[ChartValues]:
     switched on at the site.
 
     Raises:
-        ContentError: a values.yaml is not YAML, or beyond a limit.
+        ContentError: a values.yaml is not YAML, or beyond a limit; charts vendored more than
+            three hundred times, each alias counted.
     """
-    return _walk(chart, chart.label, None, Table(0))
+    # Aliases multiply: a chart with thirty of them for one whose thirty aliases are for another ...
+    for count, one in enumerate(_walk(chart, chart.label, None, Table(0))):
+        if count >= _CHARTS:
+            raise ContentError(
+                f"charts are vendored more than {_CHARTS} times, aliases counted",
+                artifact=chart.label,
+                hint="leave the chart out with --exclude, and name the images it needs",
+            )
+        yield one
 
 
 def _walk(chart: Chart, label: str, above: Table | None, shared: Table) -> Iterator[ChartValues]:
@@ -59,8 +67,8 @@ def _walk(chart: Chart, label: str, above: Table | None, shared: Table) -> Itera
     read = read_yaml(chart.files.get("values.yaml", b""), origin=origin)
     values = read if isinstance(read, Table) else Table(1, origin)
     if above is not None:
-        values = _overlay(values, above, {})
-    shared = _overlay(values.table("global") or Table(0), shared, {})
+        values = _overlay(values, above)
+    shared = _overlay(values.table("global") or Table(0), shared)
     if shared.entries:
         values = Table(values.line, values.origin, {**values.entries, "global": shared})
     aliases = _aliases(chart)
@@ -74,27 +82,20 @@ def _walk(chart: Chart, label: str, above: Table | None, shared: Table) -> Itera
 
 def _aliases(chart: Chart) -> dict[str, list[str]]:
     """Under which keys each dependency gets its values (``Chart.yaml``, ``dependencies[].alias``)."""
-    found: dict[str, list[str]] = {}
+    found: dict[str, dict[str, None]] = {}
     for dependency in chart.metadata.items("dependencies"):
         if isinstance(dependency, Table):
             name = dependency.text("name")
-            keys = found.setdefault(name, [])
-            key = dependency.text("alias") or name
-            if key not in keys:
-                keys.append(key)
-    return found
+            found.setdefault(name, {})[dependency.text("alias") or name] = None
+    return {name: list(keys) for name, keys in found.items()}
 
 
-def _overlay(below: Table, above: Table, known: dict[tuple[int, int], Table]) -> Table:
-    """Lay ``above`` over ``below``; ``known`` keeps aliased YAML from being joined again and again."""
-    key = (id(below), id(above))
-    if key in known:
-        return known[key]
+def _overlay(below: Table, above: Table) -> Table:
+    """Lay ``above`` over ``below``."""
     joined = Table(below.line, below.origin, dict(below.entries))
-    known[key] = joined
     for name, value in above.entries.items():
         under = below.entries.get(name)
         joined.entries[name] = (
-            _overlay(under, value, known) if isinstance(under, Table) and isinstance(value, Table) else value
+            _overlay(under, value) if isinstance(under, Table) and isinstance(value, Table) else value
         )
     return joined

@@ -9,22 +9,24 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 import yaml
 
 from bundlectl.errors import ContentError
+from bundles.scalars import NULLS, TAG_DIRECTIVE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["Listing", "Node", "Scalar", "Table", "YamlEvents", "read_yaml", "read_yaml_documents", "to_json"]
+__all__ = ["Listing", "Node", "Scalar", "Table", "YamlEvents", "read_yaml", "read_yaml_documents"]
 
 _DEPTH: Final = 64
 _NODES: Final = 1_000_000
-_ALIASES: Final = 1_000
+_REPEATED: Final = 100_000
+"""Values that aliases stand for, written out."""
+_HINT: Final = "no chart of good faith needs this; ask its author, or leave it out with --exclude"
 _FLOAT: Final = re.compile(r"[-+]?\d+\.\d*")
-_PARSER: Final[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +50,7 @@ class Scalar:
         """
         if not self.plain:
             return self.source
-        if self.source in {"", "~", "null", "Null", "NULL"}:
+        if self.source in NULLS:
             return ""
         if _FLOAT.fullmatch(self.source):
             return repr(float(self.source)).removesuffix(".0")
@@ -91,6 +93,13 @@ class Listing:
 Node: TypeAlias = Scalar | Table | Listing
 
 
+class _Anchored(NamedTuple):
+    node: Node
+    size: int
+    """Values, itself and written-out aliases included."""
+    height: int
+
+
 class YamlEvents:
     """The events of a YAML stream, built into nodes on demand.
 
@@ -99,14 +108,20 @@ class YamlEvents:
     Args:
         raw: the whole text.
         origin: for messages.
+
+    Raises:
+        ContentError: it has ``%TAG`` directives.
     """
 
     def __init__(self, raw: bytes, *, origin: str) -> None:
         self._origin = origin
-        self._anchors: dict[str, Node] = {}
+        self._anchors: dict[str, _Anchored] = {}
         self._budget = _NODES
-        self._aliases = _ALIASES
-        self._events: Iterator[Any] = yaml.parse(raw.removeprefix(b"\xef\xbb\xbf"), Loader=_PARSER)
+        self._repeatable = _REPEATED
+        self._deepest = 0
+        if TAG_DIRECTIVE.search(raw):
+            raise ContentError("the YAML has the directive %TAG", artifact=origin, hint=_HINT)
+        self._events: Iterator[Any] = yaml.parse(raw.removeprefix(b"\xef\xbb\xbf"), Loader=yaml.CSafeLoader)
 
     def next(self) -> Any:  # noqa: ANN401 -- PyYAML's events have no common typed shape
         """The next event, ``None`` at the end of the stream.
@@ -120,9 +135,17 @@ class YamlEvents:
             mark = getattr(error, "problem_mark", None)
             place = f"{self._origin}:{mark.line + 1}" if mark is not None else self._origin
             problem = getattr(error, "problem", None) or "unreadable characters"
-            raise ContentError(f"not YAML: {str(problem)[:200]}", artifact=place) from error
+            raise ContentError(
+                f"not YAML: {str(problem)[:200]}",
+                artifact=place,
+                hint="package the chart again with correct YAML, or leave it out with --exclude",
+            ) from error
         except (ValueError, RecursionError) as error:
-            raise ContentError("not YAML: unreadable characters", artifact=self._origin) from error
+            raise ContentError(
+                "not YAML: unreadable characters",
+                artifact=self._origin,
+                hint="package the chart again with correct YAML, or leave it out with --exclude",
+            ) from error
 
     def skip(self, event: Any) -> None:  # noqa: ANN401
         """Read past the node that ``event`` begins."""
@@ -140,14 +163,13 @@ class YamlEvents:
         """The node that ``event`` begins.
 
         Raises:
-            ContentError: nested deeper than 64, more than 1,000,000 nodes, an unknown alias.
+            ContentError: nested deeper than 64, more than 1,000,000 nodes (both with aliases and
+                merge keys written out), an unknown alias.
         """
-        self._budget -= 1
-        if depth > _DEPTH or self._budget < 0:
-            what = f"nested deeper than {_DEPTH}" if depth > _DEPTH else f"more than {_NODES} values"
-            raise ContentError(f"the YAML has {what}", artifact=self._place(event))
         if isinstance(event, yaml.AliasEvent):
-            return self._alias(event)
+            return self._alias(event, depth)
+        self._spend(1, depth, event)
+        before, outer, self._deepest = self._budget + 1, self._deepest, depth
         line = event.start_mark.line + 1
         node: Node
         if isinstance(event, yaml.ScalarEvent):
@@ -158,10 +180,11 @@ class YamlEvents:
                 node.entries.append(self.build(child, depth + 1))
         else:
             node = Table(line, self._origin)
-            self._fill(node, depth)
+            self._fill(node, depth, event)
         # Registered only once complete, so that an alias can never point at its own parent.
         if event.anchor:
-            self._anchors[event.anchor] = node
+            self._anchors[event.anchor] = _Anchored(node, before - self._budget, self._deepest - depth)
+        self._deepest = max(self._deepest, outer)
         return node
 
     def documents(self) -> Iterator[Node]:
@@ -172,7 +195,7 @@ class YamlEvents:
             elif isinstance(event, yaml.NodeEvent):
                 yield self.build(event)
 
-    def _fill(self, table: Table, depth: int) -> None:
+    def _fill(self, table: Table, depth: int, start: Any) -> None:  # noqa: ANN401
         merged: list[Node] = []
         while not isinstance(event := self.next(), yaml.MappingEndEvent):
             key = self.build(event, depth + 1)
@@ -184,19 +207,30 @@ class YamlEvents:
             else:
                 table.entries[key.source] = value
         for other in merged:
-            for name, value in other.entries.items() if isinstance(other, Table) else ():
-                table.entries.setdefault(name, value)
+            if isinstance(other, Table):
+                self._spend(len(other.entries), depth, start)  # one alias of a list merges all its mappings
+                for name, value in other.entries.items():
+                    table.entries.setdefault(name, value)
 
-    def _alias(self, event: Any) -> Node:  # noqa: ANN401
-        self._aliases -= 1
+    def _alias(self, event: Any, depth: int) -> Node:  # noqa: ANN401
+        """The node of an anchor, shared; who walks over it walks as far as if it were written out."""
         found = self._anchors.get(event.anchor)
-        if found is None or self._aliases < 0:
-            why = "refers to an unknown anchor" if found is None else f"has more than {_ALIASES} aliases"
-            raise ContentError(f"the YAML {why}", artifact=self._place(event))
-        # An alias shares its anchor's node; what it merges is paid for again.
-        if isinstance(found, Table):
-            self._budget -= len(found.entries)
-        return found
+        if found is None:
+            raise ContentError("the YAML refers to an unknown anchor", artifact=self._place(event), hint=_HINT)
+        self._repeatable -= found.size
+        if self._repeatable < 0:
+            raise ContentError(
+                f"aliases of the YAML stand for more than {_REPEATED} values", artifact=self._place(event), hint=_HINT
+            )
+        self._spend(found.size, depth + found.height, event)
+        self._deepest = max(self._deepest, depth + found.height)
+        return found.node
+
+    def _spend(self, values: int, depth: int, event: Any) -> None:  # noqa: ANN401
+        self._budget -= values
+        if depth > _DEPTH or self._budget < 0:
+            what = f"values nested deeper than {_DEPTH}" if depth > _DEPTH else f"more than {_NODES} values"
+            raise ContentError(f"the YAML has {what}", artifact=self._place(event), hint=_HINT)
 
     def _place(self, event: Any) -> str:  # noqa: ANN401
         return f"{self._origin}:{event.start_mark.line + 1}"
@@ -218,12 +252,3 @@ def read_yaml_documents(raw: bytes, *, origin: str) -> Iterator[Node]:
         ContentError: not YAML, or beyond a limit; raised while iterating.
     """
     return YamlEvents(raw, origin=origin).documents()
-
-
-def to_json(node: Node) -> str | list[Any] | dict[str, Any]:
-    """The node as plain values, scalars as text."""
-    if isinstance(node, Scalar):
-        return node.text
-    if isinstance(node, Listing):
-        return [to_json(entry) for entry in node.entries]
-    return {key: to_json(value) for key, value in node.entries.items()}

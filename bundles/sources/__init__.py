@@ -56,6 +56,12 @@ def read_source(text: str, context: SourceContext) -> Loaded:
     """
     if not text.strip() or "\0" in text:
         raise UsageError("an empty source", hint=f"write a document's path or URL, or FORM: with one of {_listed()}")
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise UsageError(
+            f"{text[:300]!r} is not UTF-8", hint="a lock could not record it: rename the file, or link to it"
+        ) from error
     form, rest = form_of(text)
     if form and not rest:
         raise UsageError(f"{text!r} names nothing", hint=f"something must stand after {form}:")

@@ -51,7 +51,9 @@ def _classic(rest: str, text: str, context: SourceContext) -> Artifact:
         )
     base = check_url(url.removesuffix("/index.yaml").rstrip("/"))
     if urlsplit(base).query:
-        raise UsageError("the URL of a chart repository has no query", artifact=base)
+        raise UsageError(
+            "the URL of a chart repository has no query", artifact=base, hint="leave out what stands after ?"
+        )
     index_url = f"{base}/index.yaml"
     entry = find_entry(context.fetch(index_url, limit=INDEX_LIMIT), name, version, base_url=index_url)
     if entry.digest is None:
@@ -92,4 +94,8 @@ def _archive_url(entry: IndexEntry, index_url: str) -> str:
     try:
         return check_url(url)
     except UsageError as error:
-        raise ContentError(error.message, artifact=index_url) from error
+        raise ContentError(
+            error.message,
+            artifact=index_url,
+            hint="the repository's index is at fault: tell who keeps it, or name a chart in a registry",
+        ) from error

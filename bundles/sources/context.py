@@ -41,7 +41,7 @@ class SourceContext:
         origins: ``--origin``, FROM to TO.
         verify: the text of ``--verify``, or ``default``.
         follow: whether documents that a document names are read too.
-        no_follow: ``--no-follow`` was said: ``eks-a:`` then stays with the Bundles it leads to.
+        no_follow: ``--no-follow`` was said: ``eks-a:`` then stays with the release index.
         release_url: the index of EKS-A releases.
         package_registry: where package bundles and charts are, instead of AWS's.
         package_image_registry: where the images of packages are, instead of AWS's.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import posixpath
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, cast
 from urllib.parse import urljoin
@@ -15,11 +16,12 @@ from bundles.schema import parse_model
 from bundles.sources.context import DOCUMENT_LIMIT, Loaded, no_contents
 from bundles.sources.following import Reading, believe, join_contents, number_of
 from bundles.sources.local import read_local
-from bundles.verify import accept
+from bundles.verify import accept, refuse_key
 
 if TYPE_CHECKING:
     from bundles.collection import Collection
     from bundles.document import Document
+    from bundles.release import Contents
     from bundles.sources.context import SourceContext
 
 __all__ = ["read", "read_bytes"]
@@ -44,10 +46,10 @@ def read(rest: str, text: str, context: SourceContext) -> Loaded:
     """
     raw = read_bytes(rest, context)
     if raw.startswith(_LOCK_BEGINNING) and b'"kind":"Lock"' in raw:
-        return _lock(raw, rest, text)
+        return _lock(raw, rest, text, context)
     document = parse_document(raw, origin=rest)
     if document.type == "Lock":
-        return _lock(raw, rest, text)
+        return _lock(raw, rest, text, context)
     if document.type == "Collection":
         return _collection(document, rest, text, context)
     reading = Reading(context)
@@ -121,7 +123,8 @@ def _hint() -> str:
     return f"write a path, https://…, s3://BUCKET/KEY, or one of {', '.join(f'{name}:' for name in forms())}"
 
 
-def _lock(raw: bytes, location: str, text: str) -> Loaded:
+def _lock(raw: bytes, location: str, text: str, context: SourceContext) -> Loaded:
+    refuse_key(context.verify, location)
     lock = Lock.from_bytes(raw, origin=location)
     return Loaded(source=text, kind="Lock", name=lock.name or Path(location).stem, contents=no_contents(), lock=lock)
 
@@ -133,7 +136,7 @@ def _collection(document: Document, location: str, text: str, context: SourceCon
     key = location if _SCHEME.match(location) else str(Path(location).resolve())
     if key in context.within or len(context.within) >= _COLLECTION_DEPTH:
         why = "names itself" if key in context.within else f"is nested more than {_COLLECTION_DEPTH} deep"
-        raise ContentError(f"the Collection {why}", artifact=location)
+        raise ContentError(f"the Collection {why}", artifact=location, hint="take the loop out of the Collections")
     model = cast("Collection", parse_model(document))
     accept(document, model, verify=context.verify, listener=context.listener)
     inside = context.inside(key)
@@ -144,10 +147,29 @@ def _collection(document: Document, location: str, text: str, context: SourceCon
         kind=document.kind,
         name=document.name or Path(location).stem,
         documents=tuple(entry for part in parts for entry in part.documents),
-        contents=join_contents(part.contents for part in parts),
+        contents=join_contents(_wanted(part, model, location) for part in parts),
         collection=model,
         parts=parts,
     )
+
+
+def _wanted(part: Loaded, outer: Collection, location: str) -> Contents:
+    """What a source of a Collection contributes: of another Collection, what that one selects.
+
+    Raises:
+        UsageError: it selects platforms or referrers of its own, which are chosen once a run.
+    """
+    if part.collection is None:
+        return part.contents
+    inner = part.collection
+    if (inner.platforms or outer.platforms) != outer.platforms or (outer.referrers and not inner.referrers):
+        raise UsageError(
+            f"names the Collection {part.source}, which selects other platforms or referrers",
+            artifact=location,
+            hint="say the same in both, or run them one after the other",
+        )
+    kept, left = inner.selection.part(part.contents.artifacts)
+    return replace(part.contents, artifacts=tuple(kept), excluded=tuple(sorted({*part.contents.excluded, *left})))
 
 
 def _relative(source: str, collection: str) -> str:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import base64
 import binascii
-import re
 import threading
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from bundlectl.errors import ConfigError
+from bundles.ecr_hosts import parse_ecr_host
 from bundles.sources.s3 import aws_errors, aws_session
 from mirror.remote import Credential
 
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
 __all__ = ["EcrCredentials", "ecr_credential"]
 
-_CLASSIC: Final = re.compile(r"[0-9]{12}\.dkr\.ecr(-fips)?\.([a-z0-9-]+)\.amazonaws\.com(?:\.cn)?")
-_DUAL: Final = re.compile(r"[0-9]{12}\.dkr-ecr(-fips)?\.([a-z0-9-]+)\.on\.(?:aws|amazonwebservices\.com\.cn)")
 _MARGIN: Final = timedelta(minutes=15)
 
 
@@ -44,10 +42,10 @@ class EcrCredentials:
             ConfigError: boto3 is missing, finds no credentials, or AWS does not accept them.
             TransportError: AWS cannot be reached or refuses.
         """
-        match = _CLASSIC.fullmatch(host) or _DUAL.fullmatch(host)
-        if not match:
+        found = parse_ecr_host(host)
+        if found is None:
             return None
-        key = (match[2], bool(match[1]))
+        key = (found.region, found.fips)
         with self._lock:
             known = self._known.get(key)
             if known is None or self._now() >= known[1]:
@@ -77,7 +75,9 @@ def _read(answer: Any, host: str) -> tuple[Credential, datetime]:  # noqa: ANN40
         # The cause is left out: it could show the token.
         colon = ""
     if not colon:
-        raise ConfigError("AWS answered without a usable registry token", artifact=host)
+        raise ConfigError(
+            "AWS answered without a usable registry token", artifact=host, hint="check AWS_ENDPOINT_URL and the proxy"
+        )
     return Credential(username=user, password=password), expires - _MARGIN
 
 

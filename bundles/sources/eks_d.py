@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["read"]
 
+_HINT: Final = "it is not the document that was meant; check --origin, or name the release's URL"
 _BASE: Final = "https://distro.eks.amazonaws.com"
 _GRAMMAR: Final = re.compile(r"([1-9][0-9]{0,2}-[1-9][0-9]{0,3})(?:-eks-([1-9][0-9]{0,5}))?", re.ASCII)
 
@@ -43,7 +44,7 @@ def read(rest: str, text: str, context: SourceContext) -> Loaded:
     document = parse_document(context.fetch(url), origin=url)
     NamedDocument(type="EksdRelease", url=url, found_in=text, name=name, channel=channel).check(document)
     if str(number_of(document)) != number:
-        raise ContentError(f"spec.number should be {number} but is {number_of(document)}", artifact=url)
+        raise ContentError(f"spec.number should be {number} but is {number_of(document)}", artifact=url, hint=_HINT)
     reading = Reading(context)
     reading.add(believe(document, url, context), follow=context.follow)
     return Loaded(
@@ -63,11 +64,11 @@ def _newest(channel: str, context: SourceContext) -> int:
     status = root.map("status")
     number = status.text("latestRelease") if status else ""
     if root.text("kind") != "ReleaseChannel":
-        raise ContentError("is not a ReleaseChannel", artifact=url)
+        raise ContentError("is not a ReleaseChannel", artifact=url, hint=_HINT)
     if not re.fullmatch(r"[1-9][0-9]{0,5}", number, re.ASCII):
-        raise ContentError(f"status.latestRelease is not a number: {number[:50]!r}", artifact=url)
+        raise ContentError(f"status.latestRelease is not a number: {number[:50]!r}", artifact=url, hint=_HINT)
     spec_name = root.map("metadata")
     found = spec_name.text("name") if spec_name else ""
     if found and found != channel:
-        raise ContentError(f"is the channel {found[:50]}, not {channel}", artifact=url)
+        raise ContentError(f"is the channel {found[:50]}, not {channel}", artifact=url, hint=_HINT)
     return int(number)

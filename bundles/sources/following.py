@@ -129,7 +129,11 @@ class Reading:
             named.check(known)
             return
         if len(self.documents) >= _DOCUMENTS:
-            raise ContentError(f"names more than {_DOCUMENTS} documents", artifact=named.found_in)
+            raise ContentError(
+                f"names more than {_DOCUMENTS} documents",
+                artifact=named.found_in,
+                hint="name the documents that are wanted one by one, with --no-follow",
+            )
         document = parse_document(self.context.fetch(named.url), origin=named.url)
         named.check(document)
         self._read[named.url] = document

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Held", "LooseRefs"]
 
+_HINT: Final = "download it again into this store"
 _ATTACHED: Final = re.compile(r"(sha256|sha512)-([0-9a-f]{64,128})(\..+)?")
 _PACKAGE_BUNDLES: Final = "/eks-anywhere-packages-bundles"
 _DOCUMENT_LIMIT: Final = 16 * 1024 * 1024
@@ -125,7 +126,7 @@ class LooseRefs:
 
     def _visit(self, repository: ReadRepository, manifest: Manifest, present: _Present, depth: int) -> None:
         if depth > _DEPTH:
-            raise ContentError("the index is nested too deeply", artifact=repository.name)
+            raise ContentError("the index is nested too deeply", artifact=repository.name, hint=_HINT)
         for child in manifest.children():
             if child.digest in present.manifests or child.digest in present.blobs:
                 continue
@@ -139,7 +140,7 @@ class LooseRefs:
                 present.blobs.append(child.digest)
                 self._held.sizes[child.digest] = size
             elif not child.urls:
-                raise MissingError(f"{child.digest} is not in the store", artifact=repository.name)
+                raise MissingError(f"{child.digest} is not in the store", artifact=repository.name, hint=_HINT)
             present.is_chart |= child.media_type == HELM_CONFIG
         digest = manifest.descriptor.digest
         present.manifests.append(digest)

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 __all__ = ["read_layer"]
 
+_HINT: Final = "it is not a release document; check what the tag names"
 _BLOCK: Final = 1024 * 1024
 
 
@@ -29,7 +30,7 @@ def read_layer(repository: ReadRepository, layer: Descriptor, *, limit: int, pla
         MissingError, TransportError: it cannot be read.
     """
     if layer.size > limit:
-        raise ContentError(f"the document is larger than {limit} bytes", artifact=place)
+        raise ContentError(f"the document is larger than {limit} bytes", artifact=place, hint=_HINT)
     raw = bytearray()
     with repository.open_blob(layer) as reader:
         while len(raw) <= layer.size and (block := reader.read(_BLOCK)):

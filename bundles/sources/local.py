@@ -32,15 +32,21 @@ def read_local(path: Path, *, limit: int) -> bytes:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         try:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise UsageError("is not a regular file", artifact=str(path))
+                raise UsageError(
+                    "is not a regular file", artifact=str(path), hint="write it to a file first, and name that"
+                )
             with open(descriptor, "rb", closefd=False) as file:
                 raw = file.read(limit + 1)
         finally:
             os.close(descriptor)
     except FileNotFoundError as error:
-        raise MissingError("there is no such file", artifact=str(path)) from error
+        raise MissingError("there is no such file", artifact=str(path), hint="check the path") from error
     except OSError as error:
-        raise ConfigError(f"cannot be read: {(error.strerror or str(error)).lower()}", artifact=str(path)) from error
+        raise ConfigError(
+            f"cannot be read: {(error.strerror or str(error)).lower()}",
+            artifact=str(path),
+            hint="check the rights on the file and its folder",
+        ) from error
     if len(raw) > limit:
         raise ContentError(f"larger than {limit} bytes", artifact=str(path), hint="a release document is far smaller")
     return raw

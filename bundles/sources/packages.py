@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["PACKAGE_BUNDLES", "read"]
 
+_HINT: Final = "it is not a bundle of packages; check --package-registry and --origin"
 PACKAGE_BUNDLES: Final = "eks-anywhere-packages-bundles"
 """The repository of package bundles, below the package registry (``domain.md`` 1.7)."""
 
@@ -49,7 +50,7 @@ def read(rest: str, text: str, context: SourceContext) -> Loaded:
     descriptor = repository.resolve(tag)
     document = parse_document(_pull(repository, descriptor, place), origin=place)
     if document.type != "PackageBundle":
-        raise ContentError(f"a PackageBundle was expected, this is a {document.kind}", artifact=place)
+        raise ContentError(f"a PackageBundle was expected, this is a {document.kind}", artifact=place, hint=_HINT)
     wanted = rest if tag == rest else f"v{channel}-…"
     found = _NAME.fullmatch(document.name)
     if document.name != rest and (tag == rest or not found or found[1] != channel):
@@ -90,5 +91,5 @@ def _pull(repository: ReadRepository, descriptor: Descriptor, place: str) -> byt
     config = manifest.document.get("config")
     layers = manifest.children()[1 if config is not None else 0 :]
     if manifest.is_index or not layers:
-        raise ContentError("is not a package bundle: its manifest has no layer", artifact=place)
+        raise ContentError("is not a package bundle: its manifest has no layer", artifact=place, hint=_HINT)
     return read_layer(repository, layers[0], limit=DOCUMENT_LIMIT, place=place)

@@ -113,11 +113,20 @@ def _refused(response: Any, artifact: str) -> BundlectlError:  # noqa: ANN401
     fault = response.get("Error", {})
     code, message = str(fault.get("Code", "")), str(fault.get("Message", ""))[:300]
     if code in _GONE:
-        return MissingError(f"it is not there ({code})", artifact=artifact)
+        return MissingError(f"it is not there ({code})", artifact=artifact, hint="check bucket and key")
     if code in _STALE:
-        return ConfigError(f"AWS does not accept the credentials: {message or code}", artifact=artifact)
+        return ConfigError(
+            f"AWS does not accept the credentials: {message or code}",
+            artifact=artifact,
+            hint="log in again, or check AWS_PROFILE and AWS_ACCESS_KEY_ID",
+        )
     if code in _DENIED:
         return TransportError(
             f"AWS refused: {message or code}", artifact=artifact, hint="check the permissions of the AWS credentials"
         )
-    return TransportError(f"AWS answered {code}: {message}", artifact=artifact, retryable=code in _BUSY)
+    return TransportError(
+        f"AWS answered {code}: {message}",
+        artifact=artifact,
+        retryable=code in _BUSY,
+        hint="try again; check AWS_ENDPOINT_URL and AWS_REGION",
+    )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from bundlectl.errors import ContentError, MissingError
 from bundles.artifact import Excluded
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from mirror.oci.digest import Digest
 
 __all__ = ["read"]
+
+_HINT: Final = "download it again into this store"
 
 
 def read(rest: str, text: str, context: SourceContext) -> Loaded:
@@ -78,7 +80,7 @@ def _everything(store: Store, locks: list[Lock], text: str, path: Path) -> Lock:
     try:
         needed = {digest: sizes[digest] for item in artifacts.values() for digest in item.all_digests()}
     except KeyError as error:
-        raise ContentError(f"{error.args[0]} has no size", artifact=str(path)) from error
+        raise ContentError(f"{error.args[0]} has no size", artifact=str(path), hint=_HINT) from error
     return Lock(
         sources=(LockedSource(text, "store", path.absolute().name),),
         selection=Selection().to_json(),

@@ -150,6 +150,8 @@ class _Run:
         if surveyed.up_to_date:
             with self.lock:
                 self.report.artifacts_skipped += 1
+                if surveyed.stand_in:
+                    self._not_addressable(root)
             self.listener(ArtifactFinished(root.label, "skipped"))
             return None
         return _Job(surveyed)
@@ -270,9 +272,8 @@ class _Run:
         except RegistryError as error:
             if not main.left_out or error.error_code not in _REFUSED_SPARSE:
                 raise
-            children = [item for item in main.manifests[:-1] if not item.is_index]
-            named_by_digest = by_digest_tag(root.descriptor.digest) in root.tags
-            if len(children) != 1 or named_by_digest:
+            only = main.only_child
+            if only is None or by_digest_tag(root.descriptor.digest) in root.tags:
                 raise SparseIndexRefusedError(
                     "the target refuses an index whose other platforms are absent",
                     status=error.status,
@@ -281,9 +282,12 @@ class _Run:
                     hint="mirror all platforms, or (where nothing is pulled by digest) exactly one",
                 ) from error
             for tag in root.tags:
-                self._put(root.target, children[0], tag)
+                self._put(root.target, only, tag)
             with self.lock:
-                self.report.not_addressable.append(f"{root.target.name}@{root.descriptor.digest}")
+                self._not_addressable(root)
+
+    def _not_addressable(self, root: Root) -> None:
+        self.report.not_addressable.append(f"{root.target.name}@{root.descriptor.digest}")
 
     def _put(self, target: Repository, manifest: Manifest, tag: str | None = None) -> None:
         """Store a manifest, once at a time: roots of one repository may share it.

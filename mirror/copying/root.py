@@ -28,7 +28,8 @@ class Root:
 
     ``label`` is how it is called in reports. ``tags`` (at least one) are written last.
     ``manifests`` are the digests of every manifest it needs, where a lock knows them: an index
-    that is at the target is then taken as whole only when these are there too.
+    that is at the target is then taken as whole only when these are there too. So are ``blobs``,
+    given where asking the target for them costs nothing: a store whose disk lost some is mended.
     """
 
     label: str
@@ -39,3 +40,4 @@ class Root:
     platforms: tuple[Platform, ...] = ()
     referrers: tuple[Referrer, ...] = ()
     manifests: tuple[Digest, ...] = ()
+    blobs: tuple[Descriptor, ...] = ()

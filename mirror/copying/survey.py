@@ -23,10 +23,15 @@ __all__ = ["Estimate", "Surveyed", "estimate", "survey"]
 
 @dataclass(frozen=True, slots=True)
 class Surveyed:
-    """A root, and the trees it needs at the target: its referrers', then its own; none if up to date."""
+    """A root, and the trees it needs at the target: its referrers', then its own; none if up to date.
+
+    ``stand_in``: what is up to date is its only platform, under the tag of an index that the
+    target refuses (``SparseIndexRefusedError`` says when).
+    """
 
     root: Root
     trees: tuple[Tree, ...]
+    stand_in: bool = False
 
     @property
     def up_to_date(self) -> bool:
@@ -49,8 +54,9 @@ def survey(root: Root, cancel: Event, persistence: Persistence) -> Surveyed:
         MissingError, ContentError, RegistryError, TransportError: from either side.
     """
     check_cancelled(cancel)
-    if persist(lambda: _is_current(root), cancel, persistence):
-        return Surveyed(root, ())
+    tagged = persist(lambda: _tagged(root), cancel, persistence)
+    if tagged is not None and persist(lambda: _is_whole(root, tagged), cancel, persistence):
+        return Surveyed(root, (), stand_in=tagged != root.descriptor.digest)
     trees = []
     for referrer in root.referrers:
         check_cancelled(cancel)
@@ -65,25 +71,26 @@ def _walk_root(root: Root) -> Tree:
     return walk(root.source, root.descriptor, platforms=root.platforms, only=wanted)
 
 
-def _is_current(root: Root) -> bool:
-    own = root.descriptor.digest
-    named = [(tag, own) for tag in root.tags]
-    named += [(item.tag, item.descriptor.digest) for item in root.referrers if item.tag]
-    for tag, digest in named:
-        try:
-            if root.target.resolve(tag).digest != digest:
-                return False
-        except MissingError:
-            return False
-    needed = [Descriptor("", digest, 0) for digest in root.manifests if digest != own]
+def _tagged(root: Root) -> Digest | None:
+    """What all tags point at: the root, or the only platform of it that is wanted; None where they do not."""
+    found: set[Digest] = set()
+    try:
+        found.update(root.target.resolve(tag).digest for tag in root.tags)
+        for item in root.referrers:
+            if item.tag and root.target.resolve(item.tag).digest != item.descriptor.digest:
+                return None
+    except MissingError:
+        return None
+    digest = found.pop()
+    acceptable = {root.descriptor.digest, *(root.manifests if len(root.platforms) == 1 else ())}
+    return digest if not found and digest in acceptable else None
+
+
+def _is_whole(root: Root, tagged: Digest) -> bool:
+    present = {root.descriptor.digest, tagged}
+    needed = [Descriptor("", digest, 0) for digest in root.manifests if digest not in present]
     needed += [item.descriptor for item in root.referrers if not item.tag]
-    return all(root.target.has(_as_manifest(item)) for item in needed)
-
-
-def _as_manifest(descriptor: Descriptor) -> Descriptor:
-    if descriptor.is_manifest:
-        return descriptor
-    return Descriptor("application/vnd.oci.image.manifest.v1+json", descriptor.digest, descriptor.size)
+    return all(root.target.has(item) for item in (*needed, *root.blobs))
 
 
 @dataclass(slots=True, kw_only=True)

@@ -189,8 +189,7 @@ class HttpClient:
             return None
         if response.status != 200:  # noqa: PLR2004
             raise status_error(response.status, response.headers, artifact=shown(url))
-        value = response.headers.get("Content-Length", "")
-        return int(value) if value.isascii() and value.isdigit() else None
+        return response.number("Content-Length")
 
     def resolve(self, base: str, location: str) -> str:
         """Resolve and check a ``Location`` or ``Link`` (see ``mirror.http.redirects.follow``).
@@ -237,7 +236,7 @@ class HttpClient:
             following = self._redirected(hop, response)
             if following is None:
                 return response
-            response.close()
+            response.excerpt()  # to its end, so that the next request finds the connection open
             hop = following
         raise TransportError("redirects without end", artifact=shown(hop.url))
 
@@ -247,6 +246,12 @@ class HttpClient:
                 f"{origin.netloc} is not reached with --offline",
                 artifact=shown(url),
                 hint="have it in the store beforehand, or leave --offline out",
+            )
+        if origin.scheme == "http" and not (origin.is_loopback or self.transport.host(origin).plain_http):
+            raise TransportError(
+                f"{origin.netloc} would be asked without TLS",
+                artifact=shown(url),
+                hint=f"use https://, or say --plain-http {origin.netloc}: it is recorded as weakening trust",
             )
 
     def _pass_on_warning(self, origin: Origin, response: Response) -> None:
@@ -270,6 +275,8 @@ class HttpClient:
             raise
         headers = hop.headers
         if not redirects.keeps_credentials(hop.url, url):
+            if hop.body is not None:
+                return None  # a body may be a secret as well: the refresh token of an OAuth2 form
             headers = {name: value for name, value in headers.items() if name.lower() != "authorization"}
         return replace(hop, url=url, headers=headers)
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 __all__ = ["range_header", "ranged_reader"]
 
-_CONTENT_RANGE: Final = re.compile(r"bytes\s+(\d+)-(\d+)/(\d+|\*)", re.IGNORECASE)
+_CONTENT_RANGE: Final = re.compile(r"bytes\s+([0-9]{1,18})-[0-9]{1,18}/(?:[0-9]{1,18}|\*)", re.IGNORECASE)
 
 
 def range_header(offset: int, size: int | None) -> dict[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import time
 from typing import TYPE_CHECKING, Final, Self
 
@@ -22,6 +23,7 @@ __all__ = ["BodyReader", "Response"]
 
 _BLOCK: Final = 64 * 1024
 _DRAIN_LIMIT: Final = 64 * 1024
+_NUMBER: Final = re.compile(r"[0-9]{1,18}")
 
 
 class BodyReader:
@@ -104,6 +106,11 @@ class Response:
         self._raw = raw
         self._flow = flow
         self._body: bytes | None = None
+
+    def number(self, header: str) -> int | None:
+        """A header that is a natural number of at most 18 digits; None when it is absent or anything else."""
+        value = self.headers.get(header, "")
+        return int(value) if _NUMBER.fullmatch(value) else None
 
     def preload(self, limit: int, *, deadline: float, cut: bool) -> None:
         """Read the body now, so that its connection is free for others.

@@ -35,6 +35,8 @@ __all__ = [
     "TITLE_ANNOTATION",
     "URL_ANNOTATION",
     "WrappedArtifact",
+    "describe_document",
+    "describe_package_bundle",
     "file_tag",
     "wrap_document",
     "wrap_file",
@@ -85,15 +87,25 @@ def wrap_file(url: str, digest: Digest, size: int, *, sha512: str | None = None)
 
 def wrap_document(raw: bytes, *, url: str) -> WrappedArtifact:
     """Wrap a release document, its bytes as received."""
+    return _with_layer(describe_document(Digest.of(raw), len(raw), url=url), raw)
+
+
+def describe_document(digest: Digest, size: int, *, url: str) -> WrappedArtifact:
+    """Wrap a release document whose bytes are not at hand; its layer is not among the blobs."""
     title = unquote(urlsplit(url).path.rpartition("/")[2]) or "manifest.yaml"
-    layer = Descriptor(OCTET_STREAM, Digest.of(raw), len(raw), annotations={TITLE_ANNOTATION: title})
+    layer = Descriptor(OCTET_STREAM, digest, size, annotations={TITLE_ANNOTATION: title})
     annotations = {TITLE_ANNOTATION: title, URL_ANNOTATION: url}
-    return _wrap(RELEASE_MANIFEST_ARTIFACT, layer, annotations, {layer.digest: raw})
+    return _wrap(RELEASE_MANIFEST_ARTIFACT, layer, annotations, {})
 
 
 def wrap_package_bundle(raw: bytes) -> WrappedArtifact:
     """Wrap a PackageBundle as AWS publishes it (ORAS 0.12: raw YAML under a tar media type)."""
-    layer = Descriptor(OCI_LAYER, Digest.of(raw), len(raw), annotations={TITLE_ANNOTATION: "bundle.yaml"})
+    return _with_layer(describe_package_bundle(Digest.of(raw), len(raw)), raw)
+
+
+def describe_package_bundle(digest: Digest, size: int) -> WrappedArtifact:
+    """Wrap a PackageBundle whose bytes are not at hand; its layer is not among the blobs."""
+    layer = Descriptor(OCI_LAYER, digest, size, annotations={TITLE_ANNOTATION: "bundle.yaml"})
     config = Descriptor(AWS_BUNDLE_CONFIG, Digest.parse(EMPTY_DIGEST), len(_EMPTY_JSON))
     document = {
         "schemaVersion": 2,
@@ -101,7 +113,11 @@ def wrap_package_bundle(raw: bytes) -> WrappedArtifact:
         "config": config.to_json(),
         "layers": [layer.to_json()],
     }
-    return WrappedArtifact(Manifest.render(document), layer, {config.digest: _EMPTY_JSON, layer.digest: raw})
+    return WrappedArtifact(Manifest.render(document), layer, {config.digest: _EMPTY_JSON})
+
+
+def _with_layer(wrapped: WrappedArtifact, raw: bytes) -> WrappedArtifact:
+    return WrappedArtifact(wrapped.manifest, wrapped.layer, {**wrapped.blobs, wrapped.layer.digest: raw})
 
 
 def _wrap(

@@ -60,6 +60,7 @@ class Connection:
         contacted, _, prefix = (origin or host).rstrip("/").partition("/")
         self.prefix = f"{prefix}/" if prefix else ""
         self._contacted = _API_HOSTS.get(contacted, contacted)
+        self._login = contacted
         self._authorizer = Authorizer(contacted, client, credentials)
         self._lock = threading.Lock()
         self._count = 0
@@ -81,9 +82,12 @@ class Connection:
         with self._lock:
             return self._tag_locks.setdefault(reference, threading.Lock())
 
-    def knows(self, scopes: tuple[str, ...]) -> bool:
-        """Whether there are credentials for these scopes."""
-        return self._authorizer.credential(scopes) is not None
+    def refusal(
+        self, response: Response, artifact: str, scopes: tuple[str, ...], *, reading: bool = True
+    ) -> BundlectlError:
+        """The error for an answer that is not what was hoped for."""
+        known = self._authorizer.credential(scopes) is not None
+        return refusal(response, artifact=artifact, host=self._login, known=known, reading=reading)
 
     def resolve(self, base: str, link: str) -> str:
         """Resolve and check a ``Location`` or ``Link``.
@@ -159,4 +163,4 @@ class Address:
 
     def refusal(self, response: Response, artifact: str, *, reading: bool = True) -> BundlectlError:
         """The error for an answer that is not what was hoped for."""
-        return refusal(response, artifact=artifact, known=self.connection.knows(self.pull), reading=reading)
+        return self.connection.refusal(response, artifact, self.pull, reading=reading)

@@ -64,19 +64,22 @@ def explain(body: bytes, content_type: str = "") -> Explanation:
     return Explanation(_tidy(code) if isinstance(code, str) else "", _tidy("; ".join(messages)))
 
 
-def refusal(response: Response, *, artifact: str, known: bool = True, reading: bool = True) -> BundlectlError:
+def refusal(response: Response, *, artifact: str, host: str, known: bool, reading: bool = True) -> BundlectlError:
     """Make the error for an answer that is not what was hoped for. Reads and closes the response.
 
     Args:
         response: the answer.
         artifact: what it was about.
+        host: whose credentials count; with ``--origin`` not the one that ``artifact`` names.
         known: whether credentials were sent.
         reading: a 404 means that it is not there; when writing, that there is no such place.
     """
     told = explain(response.excerpt(), response.headers.get("Content-Type", ""))
     status = response.status
-    if status in (401, 404):
-        return _absent(response, told, artifact, known=known, reading=reading)
+    if status == 404:  # noqa: PLR2004
+        return _absent(told, artifact, reading=reading)
+    if status == 401:  # noqa: PLR2004
+        return _unauthorized(told, artifact, host, known=known)
     reason = f"{status} {http.client.responses.get(status, '')}".rstrip()
     hint = next((hint for text, hint in _HINTS_BY_TEXT if text in told.message.lower()), _HINTS_BY_STATUS.get(status))
     request_id = _CONTROL.sub("", response.headers.get("X-Request-Id", ""))[:80]
@@ -93,20 +96,20 @@ def refusal(response: Response, *, artifact: str, known: bool = True, reading: b
     )
 
 
-def _absent(response: Response, told: Explanation, artifact: str, *, known: bool, reading: bool) -> BundlectlError:
-    because = f": {told.message}" if told.message else ""
-    if response.status == 404:  # noqa: PLR2004
-        if reading:
-            return MissingError("is not in the registry", artifact=artifact)
-        return RegistryError(
-            f"the registry has no such place{because}",
-            status=404,
-            error_code=told.code,
-            artifact=artifact,
-            hint="the repository may have to be created first (ECR), or its project",
-            retryable=told.code.startswith("BLOB_UPLOAD"),
-        )
-    host = artifact.partition("/")[0]
+def _absent(told: Explanation, artifact: str, *, reading: bool) -> BundlectlError:
+    if reading:
+        return MissingError("is not in the registry", artifact=artifact)
+    return RegistryError(
+        "the registry has no such place" + (f": {told.message}" if told.message else ""),
+        status=404,
+        error_code=told.code,
+        artifact=artifact,
+        hint="the repository may have to be created first (ECR), or its project",
+        retryable=told.code.startswith("BLOB_UPLOAD"),
+    )
+
+
+def _unauthorized(told: Explanation, artifact: str, host: str, *, known: bool) -> BundlectlError:
     if not known:
         return RegistryError(
             f"the registry wants credentials, and none were found for {host}",
@@ -116,7 +119,7 @@ def _absent(response: Response, told: Explanation, artifact: str, *, known: bool
             hint=f"docker login {host}; a repository that does not exist may answer the same",
         )
     return RegistryError(
-        f"no permission, or no such project or repository{because}",
+        "no permission, or no such project or repository" + (f": {told.message}" if told.message else ""),
         status=401,
         error_code=told.code,
         artifact=artifact,

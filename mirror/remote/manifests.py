@@ -39,11 +39,11 @@ def head_manifest(address: Address, reference: str) -> Descriptor | None:
     if response.status == _OK:
         media_type = response.headers.get("Content-Type", "").partition(";")[0].strip()
         digest = _stated_digest(response)
-        size = response.headers.get("Content-Length", "")
-        if digest and media_type in MANIFEST_TYPES and size.isascii() and size.isdigit() and int(size):
+        size = response.number("Content-Length")
+        if digest and media_type in MANIFEST_TYPES and size:
             if ":" in reference and str(digest) != reference:
                 raise ContentError(f"the registry says it has digest {digest}", artifact=address.artifact(reference))
-            return Descriptor(media_type, digest, int(size))
+            return Descriptor(media_type, digest, size)
     try:
         return get_manifest(address, reference).descriptor
     except MissingError:

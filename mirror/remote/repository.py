@@ -9,10 +9,10 @@ from bundlectl.errors import ContentError, MissingError, RegistryError
 from mirror.http.ranges import range_header, ranged_reader
 from mirror.oci.reference import check_repository, check_tag
 from mirror.remote.connection import Address, Call, Connection
-from mirror.remote.errors import refusal
 from mirror.remote.manifests import delete_reference, get_manifest, head_manifest, put_manifest
 from mirror.remote.pagination import pages
 from mirror.remote.referrers import add_to_fallback, list_referrers, remove_from_fallback
+from mirror.remote.tokens import CATALOG_SCOPE
 from mirror.remote.upload import begin_blob, has_blob
 
 if TYPE_CHECKING:
@@ -28,7 +28,6 @@ __all__ = ["RemoteRegistry", "RemoteRepository"]
 
 _OK: Final = 200
 _NOT_FOUND: Final = 404
-_CATALOG: Final = ("registry:catalog:*",)
 _PAGE_SIZE: Final = 1000
 
 
@@ -76,7 +75,7 @@ class RemoteRegistry:
             RegistryError: the registry does not list them.
         """
         connection = self._connection
-        getter = _ListPage(connection, _CATALOG, f"{self.host}/v2/_catalog")
+        getter = _ListPage(connection, (CATALOG_SCOPE,), f"{self.host}/v2/_catalog")
         found: set[str] = set()
         for page in pages(getter, f"{connection.base}_catalog?n={_PAGE_SIZE}"):
             found.update(name for name in _names(page, "repositories") if name.startswith(connection.prefix))
@@ -103,7 +102,7 @@ class RemoteRegistry:
                 "this host is no registry (no /v2/)", status=_NOT_FOUND, artifact=self.host, hint="check host and port"
             )
         if response.status != _OK:
-            raise refusal(response, artifact=self.host, known=connection.knows(()))
+            raise connection.refusal(response, self.host, ())
 
 
 class RemoteRepository:
@@ -271,8 +270,7 @@ class _ListPage:
             self.absent = True
             return None
         if response.status != _OK:
-            known = self._connection.knows(self._scopes)
-            raise refusal(response, artifact=self._artifact, known=known)
+            raise self._connection.refusal(response, self._artifact, self._scopes)
         return response
 
     def resolve(self, base: str, link: str, /) -> str:

@@ -18,15 +18,20 @@ if TYPE_CHECKING:
     from mirror.http.response import Response
     from mirror.remote.auth import Credential, CredentialStore
 
-__all__ = ["Authorizer", "pull_scope", "push_scope"]
+__all__ = ["CATALOG_SCOPE", "Authorizer", "pull_scope", "push_scope"]
 
 _TOKEN_LIMIT: Final = 1024 * 1024
 _DEFAULT_LIFE: Final = 60.0
+_LONGEST_LIFE: Final = 86400.0
 _SAFE_PART: Final = 0.9
 """A token is used for this part of its life: clocks differ, and requests take time."""
 _REFUSAL_LIFE: Final = 5.0
 """Seconds for which a refused login is not tried again: Harbor locks a name for 1.5 s a try."""
 _TRY_OTHERWISE: Final = frozenset({400, 401, 404, 405, 415})
+
+
+CATALOG_SCOPE: Final = "registry:catalog:*"
+"""The scope to list a registry's repositories."""
 
 
 def pull_scope(repository: str) -> str:
@@ -110,15 +115,17 @@ class Authorizer:
             extra = tuple(scope for scope in asked if ":" not in scope)
             self._mode = _Realm(url, bearer.parameters.get("service", ""), extra)
         mode = self._mode
-        if isinstance(mode, _Realm):
+        basic_asked = any(item.scheme == "basic" for item in challenges)
+        if isinstance(mode, _Realm) and not (basic_asked and not bearer and CATALOG_SCOPE in scopes):
             # Harbor refuses a token with a Basic challenge: it may be too old, so one fresh one.
             stale = used.removeprefix("Bearer ") if used else None
             return "Bearer " + self._token(mode, scopes, asked, stale=stale)
-        if any(item.scheme == "basic" for item in challenges):
+        if basic_asked:
             credential = self.credential(scopes)
             basic = credential.basic if credential else None
             if basic and basic != used:
-                self._mode = "basic"
+                # Harbor lists its catalogue for no token at all; everything else it gives for one.
+                self._mode = mode or "basic"
                 return basic
         return None
 
@@ -210,9 +217,9 @@ class Authorizer:
         if not text or not text.isascii() or not text.isprintable():
             raise ContentError("the token service's answer holds no token", artifact=self._host)
         life = document.get("expires_in")
-        if not isinstance(life, (int, float)) or isinstance(life, bool) or life <= 0:
+        if not isinstance(life, (int, float)) or isinstance(life, bool) or not life > 0:
             life = _DEFAULT_LIFE
-        return _Token(text, time.monotonic() + life * _SAFE_PART)
+        return _Token(text, time.monotonic() + min(life, _LONGEST_LIFE) * _SAFE_PART)
 
     def _refusal(self, response: Response, credential: Credential | None) -> RegistryError:
         if response.status in (401, 403):

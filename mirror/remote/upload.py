@@ -27,11 +27,14 @@ _UNAUTHORIZED: Final = 401
 _NOT_FOUND: Final = 404
 _TOO_LARGE: Final = 413
 _COMMITTED: Final = frozenset({200, 201, 204})
+_CHUNK_TAKEN: Final = _COMMITTED | {_ACCEPTED}
+"""What a PATCH is answered with; only the PUT behind the last chunk commits, whatever it was."""
 _NO_MOUNT: Final = frozenset({400, 401, 403, 404, 405, 501})
 _RESTART: Final = frozenset({"DIGEST_INVALID", "SIZE_INVALID", "BLOB_UPLOAD_INVALID", "BLOB_UPLOAD_UNKNOWN"})
 _BROKEN_LIMIT: Final = 2
 _CHUNK: Final = 8 * 1024 * 1024
 _SMALLEST_CHUNK: Final = 512 * 1024
+_LARGEST_CHUNK: Final = 64 * 1024 * 1024
 
 
 def has_blob(address: Address, descriptor: Descriptor) -> bool:
@@ -126,8 +129,8 @@ class RemoteUpload:
     def begun(self, response: Response) -> None:
         """Take the session that a 202 opened."""
         self._location = self._next(response)
-        minimum = response.headers.get("OCI-Chunk-Min-Length", "")
-        self._minimum = int(minimum) if minimum.isascii() and minimum.isdigit() else 0
+        # A chunk is held in memory: a server's wish has a ceiling.
+        self._minimum = min(response.number("OCI-Chunk-Min-Length") or 0, _LARGEST_CHUNK)
 
     def write(self, opener: Opener) -> None:
         """Send the blob and commit it; its digest is checked on the way.
@@ -204,7 +207,7 @@ class RemoteUpload:
                 # It was refused before it reached the registry: the session still stands at ``at``.
                 self._chunk = max(self._chunk // 4, floor)
                 continue
-            if response.status != _ACCEPTED:
+            if response.status not in _CHUNK_TAKEN:
                 return response
             self._location = self._next(response, default=self._location)
             at += len(piece)

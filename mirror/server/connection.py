@@ -11,13 +11,14 @@ from __future__ import annotations
 import errno
 import io
 import logging
+import math
 import re
 import select
 import socket
 import ssl
 import sys
 import time
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from cheroot import errors
@@ -29,7 +30,7 @@ from bundlectl.events import Listener, Notice
 from mirror.server.app import Sending
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 __all__ = ["LeanServer", "TlsAdapter"]
 
@@ -49,6 +50,7 @@ _DRAIN_MAX: Final = 4 * 1024 * 1024
 _LINGER: Final = 1.0
 _IDLE: Final = 60.0
 _HANDSHAKE: Final = 10.0
+_PROMPT: Final = 10.0
 _NEXT_REQUEST_MS: Final = 10
 _CONNECTIONS_MAX: Final = 512
 
@@ -103,6 +105,10 @@ class _Request(HTTPRequest):
         self.inheaders = _Headers()
         self.unread = False
 
+    def parse_request(self) -> None:
+        with self.conn.rfile.promptly(self.conn.socket):
+            super().parse_request()
+
     def read_request_line(self) -> bool:
         try:
             return bool(super().read_request_line())  # type: ignore[no-untyped-call]
@@ -147,32 +153,44 @@ class _Request(HTTPRequest):
 
     def _drained(self) -> bool:
         """Read what the application left of the body, if it is not much."""
+        if not self.chunked_read and not self.rfile.remaining:
+            return True
         try:
-            if not self.chunked_read:
-                if self.rfile.remaining > _DRAIN_MAX:
-                    return False
-                while self.rfile.remaining:
-                    if not self.rfile.read(_DRAIN_BLOCK):
-                        return False
-                return True
-            left = _DRAIN_MAX
-            while left > 0 and not self.rfile.closed:
-                left -= len(self.rfile.read(_DRAIN_BLOCK))
-            if not self.rfile.closed:
-                return False
-            self.framing.trailers = True
-            return all(count < _TRAILERS_MAX for count, _ in enumerate(self.rfile.read_trailer_lines()))
+            with self.conn.rfile.promptly(self.conn.socket):
+                return self._drained_chunks() if self.chunked_read else self._drained_length()
         except (OSError, ValueError):
             return False
+
+    def _drained_length(self) -> bool:
+        if self.rfile.remaining > _DRAIN_MAX:
+            return False
+        while self.rfile.remaining:
+            if not self.rfile.read(_DRAIN_BLOCK):
+                return False
+        return True
+
+    def _drained_chunks(self) -> bool:
+        left = _DRAIN_MAX
+        while left > 0 and not self.rfile.closed:
+            left -= len(self.rfile.read(_DRAIN_BLOCK))
+        if not self.rfile.closed:
+            return False
+        self.framing.trailers = True
+        return all(count < _TRAILERS_MAX for count, _ in enumerate(self.rfile.read_trailer_lines()))
 
 
 class _RawReader(socket.SocketIO):
     """A socket that on demand says that it has nothing now, instead of waiting."""
 
     dry = False
+    until = math.inf
 
     def readinto(self, buffer: Any) -> int | None:  # noqa: ANN401 -- a buffer, as in the base class
-        return None if self.dry else super().readinto(buffer)
+        if self.dry:
+            return None
+        if time.monotonic() > self.until:
+            raise TimeoutError("timed out")
+        return super().readinto(buffer)
 
 
 class _Reader(io.BufferedReader):
@@ -183,6 +201,18 @@ class _Reader(io.BufferedReader):
     def __init__(self, sock: socket.socket) -> None:
         self._raw_reader = _RawReader(sock, "r")
         super().__init__(self._raw_reader, _READ_BUFFER)
+
+    @contextmanager
+    def promptly(self, sock: socket.socket) -> Iterator[None]:
+        """Bound what is read meanwhile by a time in all: who drips bytes would else hold a worker for good."""
+        usual = sock.gettimeout()
+        sock.settimeout(_PROMPT)
+        self._raw_reader.until = time.monotonic() + _PROMPT
+        try:
+            yield
+        finally:
+            self._raw_reader.until = math.inf
+            sock.settimeout(usual)
 
     def has_data(self) -> bool:
         self._raw_reader.dry = True

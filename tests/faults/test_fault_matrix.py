@@ -107,6 +107,7 @@ def _row(
     )
 
 
+IMPATIENT: Final = {"transport": {"read_timeout": 0.1, "retries": 5}}
 CUT_FIRST: Final = (Fault(CutBody(900), method="GET", path=BLOBS, count=1),)
 CUT_FILE: Final = (Fault(CutBody(900), method="GET", path=FILES, count=1),)
 
@@ -151,7 +152,7 @@ ROWS: Final = [
     _row("download", "source", "GET", FILES, FlipByte(20), ALWAYS, 3),
     _row("download", "source", "GET", FILES, Truncate(5), ALWAYS, 4),
     _row("download", "source", "GET", FILES, ExtraBody(5), ALWAYS, 3),
-    _row("download", "source", "GET", BLOBS, Delay(0.2), 1, 0, options={"transport": {"read_timeout": 0.1, "retries": 5}}),
+    _row("download", "source", "GET", BLOBS, Delay(0.2), 1, 0, options=IMPATIENT),
     _row("mirror", "source", "GET", BLOBS, CutBody(900), 2, 0),
     _row("mirror", "source", "GET", BLOBS, CutBody(0), ALWAYS, 4),
     _row("mirror", "source", "GET", BLOBS, FlipByte(20), ALWAYS, 3),

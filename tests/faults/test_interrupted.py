@@ -44,7 +44,7 @@ class Program:
             if file_limit is not None:
                 resource.setrlimit(resource.RLIMIT_FSIZE, (file_limit, file_limit))
 
-        return subprocess.Popen(  # noqa: S603 -- our own program
+        return subprocess.Popen(
             [*PROGRAM, *map(str, arguments)],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -103,7 +103,7 @@ def leftovers(store: Path) -> list[str]:
 def test_a_download_killed_at_any_moment_leaves_nothing_wrong_and_resumes(
     program: Program, dripping: Served, locked: Path, tmp_path: Path
 ) -> None:
-    dice = random.Random(7)  # noqa: S311 -- no secret
+    dice = random.Random(7)
     command = ("download", locked, "--store", tmp_path / "store", "--jobs", 2, *origins(dripping))
     kills = 0
     for _ in range(KILLS):
@@ -122,7 +122,7 @@ def test_a_download_killed_at_any_moment_leaves_nothing_wrong_and_resumes(
 def test_a_mirror_killed_at_any_moment_leaves_nothing_wrong_and_resumes(
     program: Program, dripping: Served, locked: Path, registry: ServedRegistry
 ) -> None:
-    dice = random.Random(8)  # noqa: S311 -- no secret
+    dice = random.Random(8)
     command = ("mirror", locked, "--to", f"{registry.host}/eks", "--jobs", 2, *origins(dripping))
     check = ("verify", f"registry:{registry.host}/eks", "--against", locked, "--deep")
     kills = 0

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import io
+import json
 from typing import TYPE_CHECKING
 
 import bcrypt
 import pytest
 
-from bundlectl.errors import MissingError, RegistryError
+from bundlectl.errors import MissingError, RegistryError, StoreError, UsageError
+from bundlectl.operations.serving import ServeOptions, serve
 from mirror.http import HostTransport, HttpClient, Transport
 from mirror.layout import Store
+from mirror.oci.artifact import FILES_REPOSITORY, file_tag
 from mirror.oci.descriptor import Descriptor
 from mirror.oci.digest import Digest
 from mirror.oci.manifest import Manifest
-from mirror.oci.mediatype import EMPTY, OCI_CONFIG, OCI_LAYER, OCI_MANIFEST
+from mirror.oci.mediatype import EMPTY, OCI_CONFIG, OCI_INDEX, OCI_LAYER, OCI_MANIFEST
 from mirror.remote import Credential, CredentialStore, RemoteRegistry
 from mirror.server import Access, Registry, RegistryServer, TlsFiles, access_policy, load_users
 from mirror.server.selfsigned import self_signed
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from contextlib import AbstractContextManager
     from pathlib import Path
+    from typing import Any
 
     from mirror.oci.repository import Repository
 
@@ -131,3 +135,49 @@ def test_a_user_pushes_over_tls_and_a_stranger_may_not(store: Store, tmp_path: P
             wrong = CredentialStore(explicit={host: Credential("alice", "wrong")})
             with pytest.raises(RegistryError):
                 RemoteRegistry(host, client=client, credentials=wrong).repository("some/image").delete_tag("v1")
+
+
+def test_a_folder_that_is_no_store_gets_no_certificate(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="not a store"):
+        serve(
+            ServeOptions(
+                store=tmp_path / "misspelt",
+                listen="127.0.0.1:0",
+                tls_self_signed=True,
+                tls_directory=tmp_path / "state",
+                read_only=True,
+            )
+        )
+    assert not (tmp_path / "misspelt").exists()
+    assert not (tmp_path / "state").exists()
+
+
+def test_a_private_key_is_never_kept_in_a_store_that_will_be_carried(tmp_path: Path) -> None:
+    options = ServeOptions(
+        store=tmp_path / "store", listen="127.0.0.1:0", tls_self_signed=True, tls_directory=tmp_path / "state"
+    )
+    with serve(options) as server:
+        assert server.url.startswith("https://")
+    assert not list((tmp_path / "store").rglob("*.key"))
+    assert [path.stat().st_mode & 0o777 for path in (tmp_path / "state").rglob("*.key")] == [0o600]
+
+
+@pytest.mark.parametrize("more", [{"tls_cert": "f"}, {"tls_key": "f"}, {"tls_key": "f", "tls_self_signed": True}])
+def test_tls_options_that_contradict_each_other_touch_nothing(tmp_path: Path, more: dict[str, Any]) -> None:
+    with pytest.raises(UsageError):
+        serve(ServeOptions(store=tmp_path / "store", listen="127.0.0.1:0", **more))
+    assert not (tmp_path / "store").exists()
+
+
+def test_what_is_no_file_under_a_files_name_is_not_found(tmp_path: Path) -> None:
+    with serve(ServeOptions(store=tmp_path / "store", listen="127.0.0.1:0")) as server, HttpClient() as client:
+        tag = file_tag("https://files.example/f")
+        index = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": []}
+        pushed = client.request(
+            "PUT",
+            f"{server.url}/v2/{FILES_REPOSITORY}/manifests/{tag}",
+            headers={"Content-Type": OCI_INDEX},
+            body=json.dumps(index).encode(),
+        )
+        assert pushed.status == 201
+        assert client.request("GET", f"{server.url}/files/files.example/f").status == 404

@@ -122,3 +122,39 @@ def test_a_lock_that_is_not_canonical_is_refused(alter: Callable[[bytes], bytes]
 def test_any_bytes_are_a_lock_or_a_content_error(raw: bytes) -> None:
     with pytest.raises(ContentError):
         Lock.from_bytes(raw, origin="x")
+
+
+def test_what_is_left_out_in_two_places_stands_once_so_that_the_bytes_survive_reading() -> None:
+    twice = (Excluded("<placeholder>", "a placeholder", "x#a"), Excluded("<placeholder>", "a placeholder", "x#b"))
+    raw = replace(lock(), excluded=twice).to_bytes()
+    assert len(json.loads(raw)["excluded"]) == 1
+    assert Lock.from_bytes(raw, origin="x").to_bytes() == raw
+
+
+def test_a_platform_that_an_index_states_by_half_does_not_make_a_lock_that_cannot_be_read() -> None:
+    raw = lock(replace(artifact(), platforms=(Platform("linux", ""),))).to_bytes()
+    assert Lock.from_bytes(raw, origin="x").artifacts[0].platforms == ()
+
+
+@pytest.mark.parametrize(
+    ("alter", "told"),
+    [
+        (lambda found: found["blobs"].append(found["blobs"][0]), "canonical form"),
+        (lambda found: found["components"].reverse(), "canonical form"),
+        (lambda found: found.update(digest=str(Digest.of(b"another"))), "its own digest"),
+        (lambda found: found.update(reference="b"), "names no registry"),
+        (lambda found: found.update(type="file", reference="file:///etc/passwd"), "not the URL"),
+        (lambda found: found.update(platforms=["linux"]), "platforms"),
+    ],
+)
+def test_a_lock_whose_artifact_was_altered_is_refused(alter: Callable[[dict[str, object]], None], told: str) -> None:
+    document = json.loads(lock().to_bytes())
+    alter(document["artifacts"][0])
+    with pytest.raises(ContentError, match=told):
+        Lock.from_bytes(canonical_json(document), origin="x")
+
+
+def test_a_lock_with_half_of_a_surrogate_pair_is_refused() -> None:
+    raw = lock().to_bytes().replace(b'"name":"b"', b'"name":"\\ud800"')
+    with pytest.raises(ContentError, match="not JSON"):
+        Lock.from_bytes(raw, origin="x")

@@ -41,6 +41,11 @@ def plan(*artifacts: LockedArtifact, naming: Naming, manifests: tuple[LockedMani
             "783794618700.dkr.ecr.us-west-2.amazonaws.com/x",
             "p/cp/x",
         ),
+        ((), "346438352937.dkr-ecr.us-west-2.on.aws/harbor/core", "p/eks-anywhere/harbor/core"),
+        ((), "331113665574.dkr.ecr-fips.us-east-1.amazonaws.com/harbor/core", "p/eks-anywhere/harbor/core"),
+        ((), "123456789012.dkr.ecr.us-east-1.amazonaws.com/our/app", "p/our/app"),
+        (("localhost=one",), "localhost:5000/x", "p/x"),
+        (("localhost:5000/a=one",), "localhost:5000/a", "p/one/a"),
         (("public.ecr.aws=one", "public.ecr.aws/eks=two"), "public.ecr.aws/eks/cilium", "p/two/eks/cilium"),
         (("public.ecr.aws=one", "public.ecr.aws/eks=two"), "public.ecr.aws/eks-distro/x", "p/one/eks-distro/x"),
         (("public.ecr.aws/eks=",), "public.ecr.aws/eks/x", "p/eks/x"),
@@ -92,7 +97,29 @@ def test_of_two_package_bundles_the_newer_one_is_latest() -> None:
     assert {item.manifest.name: len(item.tags) for item in planned} == {"v1-24-116": 2, "v1-24-99": 1}
 
 
-@pytest.mark.parametrize("target", ["harbor", "https://h/x", "h:1/UPPER"])
+@pytest.mark.parametrize("target", ["harbor", "https://h/x", "h:1/UPPER", "h:1/x:v1", f"h:1/x@{A}"])
 def test_a_target_is_a_registry_host_and_a_prefix(target: str) -> None:
     with pytest.raises(UsageError):
         Naming.parse(target)
+
+
+@pytest.mark.parametrize(
+    "rules", [("https://h.example=x",), ("h=x",), ("h.example/a:1=x",), ("h.example=x", "h.example=y"), ("h.example",)]
+)
+def test_a_map_rule_that_could_never_apply_is_refused(rules: tuple[str, ...]) -> None:
+    with pytest.raises(UsageError):
+        Naming.parse("h:1", rules)
+
+
+def test_two_package_bundles_of_one_name_and_different_content_are_refused() -> None:
+    with pytest.raises(UsageError, match="two release documents"):
+        plan(naming=Naming.parse("h:1"), manifests=(bundle("v1-24-116"), bundle("v1-24-116", B)))
+
+
+def test_an_image_never_takes_the_name_of_a_release_document() -> None:
+    bundles = LockedManifest(kind="Bundles", name="bundles-1", url="u", digest=A, size=1, trust="off")
+    image = artifact("h.example/bundlectl/manifests:bundles-1")
+    with pytest.raises(UsageError, match="bundles-1") as caught:
+        plan(image, naming=Naming.parse("h:1"), manifests=(bundles,))
+    assert "--map h.example=" in str(caught.value.hint)
+    plan(image, naming=Naming.parse("h:1", ["h.example=x"]), manifests=(bundles,))

@@ -324,3 +324,10 @@ def test_listing_is_the_same_every_time() -> None:
 def test_a_collection_names_no_artifacts_of_its_own() -> None:
     with pytest.raises(ContentError, match="names no artifacts"):
         listed("apiVersion: bundlectl.dev/v1alpha1\nkind: Collection\nspec: {sources: [x]}\n")
+
+
+def test_urls_in_a_list_are_files_too() -> None:
+    found = listed(HEAD + "    novel:\n      mirrors: [https://h.example/a.tgz, text]\n")
+    assert [(item.type, item.reference, item.components) for item in found.artifacts] == [
+        ("file", "https://h.example/a.tgz", {"novel"})
+    ]

@@ -129,6 +129,15 @@ def test_aliases_are_followed() -> None:
     }
 
 
+@pytest.mark.parametrize("before", ["", "\n", "# x\r", "\u0085", "\u2028"])
+def test_tag_directives_which_take_libyaml_quadratic_time_are_refused(before: str) -> None:
+    text = f"{before}%TAG !a! x\n" + "".join(f"%TAG !a{n}! x\n" for n in range(3)) + "---\na: b\n"
+    with pytest.raises(ContentError, match="%TAG") as caught:
+        parse_tree(text.encode(), origin="x")
+    assert caught.value.hint
+    assert parse_tree(b"a: '%TAG ! x'\nb: x %TAG\n", origin="x")
+
+
 def test_a_document_larger_than_the_limit_is_refused() -> None:
     error = refused(b"a: " + b"x" * tree.SIZE_LIMIT)
     assert str(error) == "doc.yaml: larger than 16 MiB"

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import json
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from bundlectl.cli.console import Console, printable
 from bundlectl.cli.progress import PlainProgress, Tally, show_progress
 from bundlectl.events import ArtifactFinished, BytesMoved, Notice, PhaseStarted, TransferPlanned, Waiting
-
-if TYPE_CHECKING:
-    import pytest
 
 
 class Clock:
@@ -81,3 +79,11 @@ def test_no_control_character_reaches_the_terminal(text: str) -> None:
     assert not any(ord(character) < 32 and character not in "\t\n" for character in shown)
     assert "\x7f" not in shown
     assert not any(0x80 <= ord(character) < 0xA0 for character in shown)
+
+
+@pytest.mark.parametrize("text", ["\x9b31m", "\x7f", "\u202egnp", "\x1b[2J", "\ud800", "a\nb\té"])
+def test_a_document_is_json_that_no_terminal_obeys(text: str, capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+    Console().document({"name": text})
+    shown = capfdbinary.readouterr().out
+    assert json.loads(shown) == {"name": text}
+    assert printable(shown.decode()) == shown.decode()

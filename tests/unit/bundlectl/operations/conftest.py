@@ -17,9 +17,7 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def site(
-    upstream_served: Served, registry_factory: Callable[..., ServedRegistry], tmp_path: Path
-) -> Iterator[Site]:
+def site(upstream_served: Served, registry_factory: Callable[..., ServedRegistry], tmp_path: Path) -> Iterator[Site]:
     """The upstream of the samples, an empty target and an empty folder."""
     with Site(upstream_served, registry_factory(), tmp_path) as place:
         yield place

@@ -58,9 +58,7 @@ class Site:
     def session(self) -> Session:
         transport = Transport(retries=1, backoff=0.001, max_wait=0.01)
         origins = {**self.source.origin_map, FILES_HOST: f"{self.source.cdn_url}/files.example"}
-        return Session(
-            Connection(transport=transport, origins=origins, jobs=4), listener=self.heard.append
-        )
+        return Session(Connection(transport=transport, origins=origins, jobs=4), listener=self.heard.append)
 
     def put_file(self, path: str, data: bytes) -> str:
         """Serve a file, and return the URL it has upstream."""
@@ -84,9 +82,7 @@ class Site:
 
     def download(self, *sources: str, name: str | None = None, store: Path | None = None, **more: Any) -> CopyReport:
         with self.session() as session:
-            return download(
-                self.request(*sources, **more), store=store or self.store, session=session, name=name
-            )
+            return download(self.request(*sources, **more), store=store or self.store, session=session, name=name)
 
     def mirror(self, *sources: str, naming: Naming | None = None, **more: Any) -> CopyReport:
         with self.session() as session:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 import tarfile
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,8 +15,10 @@ from bundlectl.errors import ContentError, MissingError, UsageError
 from bundles.lock import Lock
 from mirror.oci.digest import Digest
 from mirror.oci.platform import Platform
+from registry_fixtures.attachments import Attacher
 from registry_fixtures.charts import ChartImage, build_chart
 from registry_fixtures.faults import Fault, FlipByte, Refuse
+from registry_fixtures.noise import Dice
 from tests.unit.bundlectl.operations.site import FILES_HOST
 
 if TYPE_CHECKING:
@@ -58,7 +62,8 @@ def test_all_artifacts_that_fail_are_named(site: Site) -> None:
         site.lock(EKSD)
     assert caught.value.exit_code == 4
     assert caught.value.message.startswith("8 artifacts ")
-    for reference in references(site.lock(EKSD)) if site.source.faults.clear() else references(site.lock(EKSD)):
+    site.source.faults.clear()
+    for reference in references(site.lock(EKSD)):
         assert reference in caught.value.message
 
 
@@ -78,9 +83,6 @@ def test_referrers_of_an_image_of_its_children_and_of_each_other_are_pinned(site
     repository, _, tag = f"{host}/{path}".rpartition(":")
     index = holdings.manifest(repository, tag)
     child = index.children()[0]
-    from registry_fixtures.attachments import Attacher
-    from registry_fixtures.noise import Dice
-
     attacher = Attacher(holdings, Dice(1))
     own = attacher.cosign(host, repository, index.descriptor)
     below = attacher.cosign(host, repository, child)
@@ -169,9 +171,6 @@ def test_a_lock_as_source_gives_itself_without_a_request(site: Site) -> None:
 
 
 def _document(path: str) -> dict[str, list[dict[str, str]]]:
-    import json
-    from pathlib import Path
-
     document: dict[str, list[dict[str, str]]] = json.loads(Path(path).read_bytes())
     return document
 
@@ -179,7 +178,7 @@ def _document(path: str) -> dict[str, list[dict[str, str]]]:
 def test_a_lock_that_is_locked_once_more_stays_the_same_but_for_its_sources(site: Site) -> None:
     path = site.lock_file(EKSD, platforms=(Platform.parse("linux/amd64"),), exclude=("*coredns*",))
     again = site.lock(path)
-    before = Lock.from_bytes(__import__("pathlib").Path(path).read_bytes(), origin=path)
+    before = Lock.from_bytes(Path(path).read_bytes(), origin=path)
     assert (again.artifacts, again.blobs, again.selection) == (before.artifacts, before.blobs, before.selection)
 
 
@@ -243,7 +242,9 @@ def test_what_a_lock_does_not_tell_cannot_be_chosen_from_it(site: Site, chosen: 
 def test_a_lock_can_be_narrowed_by_name_and_without_referrers(site: Site) -> None:
     path = site.lock_file(EKSD)
     part = site.lock(path, include=("*pause*", "*etcd*"), files=False, referrers=False)
-    assert references(part) == {name for name in references(site.lock(path), "image") if "pause" in name or "etcd" in name}
+    assert references(part) == {
+        name for name in references(site.lock(path), "image") if "pause" in name or "etcd" in name
+    }
     assert all(not item.referrers for item in part.artifacts)
     assert (part.selection["referrers"], part.selection["files"]) == (False, False)
     assert set(part.blobs) == {digest for item in part.artifacts for digest in item.all_digests()}

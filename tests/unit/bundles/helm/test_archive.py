@@ -96,6 +96,13 @@ def test_a_chart_of_very_many_files_is_refused(pack_tar: PackTar) -> None:
         read_chart(pack_tar(members), origin="web.tgz")
 
 
+def test_an_archive_of_very_many_gzip_streams_is_refused(pack_chart: PackChart) -> None:
+    raw = pack_chart({"values.yaml": "a: 1\n"})
+    assert read_chart(raw + gzip.compress(b"", mtime=0) * 3, origin="web.tgz").name == "web"
+    with pytest.raises(ContentError, match="gzip streams"):
+        read_chart(gzip.compress(b"", mtime=0) * 1000 + raw, origin="web.tgz")
+
+
 def test_an_archive_beyond_20_mib_is_refused() -> None:
     with pytest.raises(ContentError, match="larger than"):
         read_chart(bytes(20 * 1024 * 1024 + 1), origin="web.tgz")

@@ -261,30 +261,46 @@ def test_literal_image_lines_of_templates_are_found(find: Find) -> None:
     assert excluded == {("busybox:1", "names no registry")}
 
 
-def test_aliases_that_multiply_are_searched_once(find: Find) -> None:
-    rows = ["a0: &a0 {image: r.example/x:1}"]
-    rows += [f"a{n}: &a{n} {{l: *a{n - 1}, r: *a{n - 1}}}" for n in range(1, 60)]
+_DOUBLED = "a0: &a0 {image: r.example/x:1}\n" + "".join(
+    f"a{n}: &a{n} {{l: *a{n - 1}, r: *a{n - 1}}}\n" for n in range(1, 40)
+)
+_CHAINED = "a0: &a0 {x: 1}\n" + "".join(f"a{n}: &a{n} {{x: *a{n - 1}}}\n" for n in range(1, 70))
+_MERGED = (
+    "l: &l ["
+    + ",".join("{" + ",".join(f"k{n}_{m}: 1" for m in range(40)) + "}" for n in range(40))
+    + "]\n"
+    + "".join(f"m{n}: {{<<: *l}}\n" for n in range(700))
+)
 
-    images, _ = find({"values.yaml": "\n".join(rows)})
 
-    assert {name for name, _, _ in images} == {"r.example/x:1"}
+@pytest.mark.parametrize("text", [_DOUBLED, _CHAINED, _MERGED, "%TAG ! x\n---\na: 1\n"])
+def test_yaml_that_grows_when_it_is_read_is_refused(find: Find, text: str) -> None:
+    with pytest.raises(ContentError, match=r"values|%TAG") as caught:
+        find({"values.yaml": text})
+
+    assert (caught.value.artifact or "").startswith("web-1.2.3!values.yaml")
+    assert caught.value.hint
 
 
-def test_multiplying_aliases_laid_over_each_other_end(find: Find) -> None:
-    rows = ["a0: &a0 {x: {image: r.example/x:1}}"]
-    rows += [f"a{n}: &a{n} {{l: *a{n - 1}, r: *a{n - 1}}}" for n in range(1, 40)]
-    text = "\n".join(rows)
-    parent = "cache:\n" + "\n".join(f"  {row}" for row in rows)
+def test_aliases_and_merge_keys_of_usual_size_are_read(find: Find) -> None:
+    images, _ = find({"values.yaml": "a: &a {repository: r.example/x, tag: 1}\nb: {<<: *a, tag: 2}\nc: *a\n"})
 
-    images, _ = find(
-        {
-            "values.yaml": parent,
-            "charts/cache/Chart.yaml": "name: cache\nversion: 1.0.0\n",
-            "charts/cache/values.yaml": text,
-        }
-    )
+    assert {name for name, _, _ in images} == {"r.example/x:1", "r.example/x:2"}
 
-    assert {name for name, _, _ in images} == {"r.example/x:1"}
+
+def test_aliases_of_charts_that_multiply_are_refused(find: Find) -> None:
+    def chart(name: str, inner: str) -> str:
+        rows = "".join(f"- {{name: {inner}, alias: {inner}{n}}}\n" for n in range(20)) if inner else ""
+        return f"name: {name}\nversion: 1.2.3\ndependencies:\n{rows}"
+
+    files = {
+        "Chart.yaml": chart("web", "b"),
+        "charts/b/Chart.yaml": chart("b", "c"),
+        "charts/b/charts/c/Chart.yaml": chart("c", ""),
+    }
+
+    with pytest.raises(ContentError, match="vendored more than"):
+        find(files)
 
 
 @pytest.mark.parametrize("text", ["a: [", "a: *unknown", "a: &a [*a]", "[" * 100 + "]" * 100, "\x07"])

@@ -253,3 +253,35 @@ def test_a_path_is_relative_to_the_working_directory(
 
     assert read_source("bundles.yaml", replace(context, follow=False)).documents[0].url == "bundles.yaml"
     assert Path("bundles.yaml").exists()
+
+
+def test_a_key_is_never_ignored_for_a_lock(tmp_path: Path, context: SourceContext, lock: bytes) -> None:
+    (tmp_path / "a.lock.json").write_bytes(lock)
+
+    with pytest.raises(VerificationError, match="checks none yet"):
+        read_source(str(tmp_path / "a.lock.json"), replace(context, verify="site.pub"))
+
+
+def test_a_collection_in_a_collection_gives_what_it_selects(tmp_path: Path, context: SourceContext) -> None:
+    inner = collection("image:r.example/a/x:1", "image:r.example/b/y:1")
+    (tmp_path / "inner.yaml").write_text(f"{inner}  components: {{exclude: ['*/b/*']}}\n")
+    (tmp_path / "outer.yaml").write_text(collection("inner.yaml", "image:r.example/b/z:1"))
+
+    loaded = read_source(str(tmp_path / "outer.yaml"), context)
+
+    assert [item.reference for item in loaded.contents.artifacts] == ["r.example/a/x:1", "r.example/b/z:1"]
+    assert [item.reference for item in loaded.contents.excluded] == ["r.example/b/y:1"]
+
+
+@pytest.mark.parametrize("field", ["platforms: [linux/amd64]", "referrers: false"])
+def test_a_collection_in_a_collection_cannot_choose_what_is_chosen_once(
+    field: str, tmp_path: Path, context: SourceContext
+) -> None:
+    (tmp_path / "inner.yaml").write_text(f"{collection('image:r.example/a/x:1')}  {field}\n")
+    (tmp_path / "outer.yaml").write_text(collection("inner.yaml"))
+
+    with pytest.raises(UsageError, match="other platforms or referrers"):
+        read_source(str(tmp_path / "outer.yaml"), context)
+
+    (tmp_path / "outer.yaml").write_text(f"{collection('inner.yaml')}  {field}\n")
+    assert read_source(str(tmp_path / "outer.yaml"), context).contents.artifacts

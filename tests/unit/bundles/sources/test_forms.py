@@ -108,3 +108,8 @@ def test_a_file_is_called_by_the_end_of_its_path(context: SourceContext) -> None
     loaded = read_source("file:https://host.example/a/b%20c.iso?x=1", context)
 
     assert loaded.contents.artifacts[0].name == "b c.iso"
+
+
+def test_a_name_that_no_lock_could_record_is_refused(context: SourceContext) -> None:
+    with pytest.raises(UsageError, match="not UTF-8"):
+        read_source("manifest\udcff.yaml", context)

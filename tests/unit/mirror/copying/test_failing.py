@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import threading
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -20,6 +22,8 @@ from mirror.oci.platform import Platform
 from mirror.oci.reference import by_digest_tag
 from registry_fixtures.faults import CutBody, CutUpload, Fault, FlipByte, HangUp, Refuse, SlowBody, Truncate
 from registry_fixtures.features import Features
+from tests.unit.mirror.copying.bench import AMD64 as AMD64_JSON
+from tests.unit.mirror.copying.bench import ARM64 as ARM64_JSON
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,6 +36,7 @@ LAYER = bytes(range(256)) * 40
 DIGEST = Digest.of(LAYER)
 BLOB = f"*/blobs/{DIGEST}"
 AMD64 = (Platform.parse("linux/amd64"),)
+UNKNOWN = {"os": "unknown", "architecture": "unknown"}
 
 
 def test_a_blob_that_fails_fails_the_roots_that_need_it_and_no_others(bench: Bench) -> None:
@@ -125,13 +130,7 @@ def test_a_cut_download_into_a_store_resumes_where_it_stopped(bench: Bench, tmp_
     bench.source.faults.add(Fault(CutBody(3000), path=BLOB, count=1))
     root = bench.root("a/one", bench.image("a/one", LAYER))
     with Store.open(tmp_path / "store", create=True) as store:
-        into = type(root)(
-            label=root.label,
-            source=root.source,
-            target=store.repository("host.example/a/one"),
-            descriptor=root.descriptor,
-            tags=root.tags,
-        )
+        into = replace(root, target=store.repository("host.example/a/one"))
         report = bench.copy([into])
         assert report.exit_code == 0, report.failed
         assert list(store.verify()) == []
@@ -221,13 +220,7 @@ def test_a_run_that_ends_with_an_error_does_not_cancel_its_caller(bench: Bench, 
     with Store.open(tmp_path / "store", create=True):
         pass
     with Store.open(tmp_path / "store", read_only=True) as store:
-        into = type(root)(
-            label=root.label,
-            source=root.source,
-            target=store.repository("host.example/a/one"),
-            descriptor=root.descriptor,
-            tags=root.tags,
-        )
+        into = replace(root, target=store.repository("host.example/a/one"))
         with pytest.raises(StoreError):
             bench.copy([into], cancel=cancel)
     assert not cancel.is_set()
@@ -239,6 +232,42 @@ def test_one_platform_at_a_target_without_sparse_indexes_takes_the_tag_itself(be
     assert report.exit_code == 0
     assert bench.tag("a/one") == index.children()[0].digest
     assert report.not_addressable == [f"{bench.target.host}/a/one@{index.descriptor.digest}"]
+
+
+def test_what_attests_to_the_one_platform_does_not_keep_it_from_the_tag(bench: Bench) -> None:
+    amd64 = bench.image("a/one", b"amd64", tag=None, config="amd64")
+    arm64 = bench.image("a/one", b"arm64", tag=None, config="arm64")
+    attestation = bench.image("a/one", b"provenance", tag=None, config="attestation")
+    index = bench.index("a/one", (amd64, AMD64_JSON), (arm64, ARM64_JSON), (attestation, UNKNOWN), tag=None)
+    document = json.loads(index.raw)
+    document["manifests"][2]["annotations"] = {"vnd.docker.reference.digest": str(amd64.descriptor.digest)}
+    index = bench.source.holdings.put_manifest("a/one", canonical_json(document), tag="v1")
+    assert bench.copy([bench.root("a/one", index, platforms=AMD64)]).exit_code == 0
+    assert bench.tag("a/one") == amd64.descriptor.digest
+    assert attestation.descriptor.digest in bench.target.holdings.repository("a/one").manifests
+
+
+def test_the_one_platform_under_the_tag_is_up_to_date_the_next_time(bench: Bench) -> None:
+    index = bench.multi("a/one")
+    known = (index.children()[0].digest, index.descriptor.digest)
+    root = bench.root("a/one", index, platforms=AMD64, manifests=known)
+    first = bench.copy([root])
+    bench.source.requests.clear()
+    second = bench.copy([root])
+    assert (second.artifacts_skipped, second.not_addressable) == (1, first.not_addressable)
+    assert bench.source.requests.count() == 0
+
+
+def test_a_store_that_lost_a_blob_is_not_up_to_date(bench: Bench, tmp_path: Path) -> None:
+    image = bench.image("a/one", LAYER)
+    root = bench.root("a/one", image)
+    with Store.open(tmp_path / "store", create=True) as store:
+        into = replace(root, target=store.repository("host.example/a/one"), blobs=tuple(image.children()))
+        bench.copy([into])
+        assert bench.copy([into]).artifacts_skipped == 1
+        store.blob_path(DIGEST).unlink()
+        assert bench.copy([into]).artifacts_done == 1
+        assert list(store.verify()) == []
 
 
 def test_a_target_with_sparse_indexes_keeps_the_index(bench: Bench) -> None:

@@ -255,6 +255,15 @@ def test_head_gives_the_size_or_none(client: HttpClient, web: Web) -> None:
         client.head(web.url("/c"))
 
 
+def test_a_number_without_end_is_no_number(client: HttpClient, web: Web) -> None:
+    long = "9" * 5000
+    web.answer = lambda _asked: (206, {"Content-Range": f"bytes {long}-{long}/*"}, b"data")
+    with pytest.raises(ContentError, match="asked from byte 3"):
+        client.open(web.url(), offset=3)
+    web.answer = lambda _asked: (200, {"Content-Length": long}, b"")
+    assert client.head(web.url()) is None
+
+
 def test_a_reader_is_sent_with_its_length_and_in_large_blocks(client: HttpClient, web: Web) -> None:
     sizes = []
 
@@ -392,3 +401,9 @@ def test_a_refusal_in_the_middle_of_a_body_is_read_under_tls_too(
     size = 64 * 1024 * 1024
     response = client.request("PUT", server.url(), body=io.BytesIO(bytes(size)), length=size)
     assert (response.status, response.read(10)) == (413, b"big")
+
+
+def test_a_url_without_tls_is_refused_unless_its_host_was_named(client: HttpClient) -> None:
+    with pytest.raises(TransportError, match="without TLS") as caught:
+        client.fetch("http://192.0.2.1/x", limit=10)
+    assert "--plain-http 192.0.2.1" in str(caught.value.hint)

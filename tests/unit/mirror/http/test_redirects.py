@@ -137,6 +137,22 @@ def test_authorization_does_not_come_back_after_a_detour(client: HttpClient, mak
     assert [asked.headers["Authorization"] for asked in registry.asked] == ["Bearer t", None]
 
 
+def test_a_body_does_not_follow_to_another_origin(client: HttpClient, make_web: Callable[..., Web]) -> None:
+    service, other = make_web(), make_web()
+    service.answer = lambda _asked: (307, {"Location": other.url("/form")}, b"")
+    answer = client.request("POST", service.url("/token"), body=b"grant_type=refresh_token&refresh_token=secret")
+    assert (answer.status, other.asked) == (307, [])
+
+
+@pytest.mark.parametrize("body", [b"", b"moved there"])
+def test_a_connection_outlives_a_redirect(client: HttpClient, make_web: Callable[..., Web], body: bytes) -> None:
+    registry, storage = make_web(), make_web()
+    registry.answer = lambda _asked: (307, {"Location": storage.url("/blob")}, body)
+    for _ in range(3):
+        client.request("GET", registry.url("/blob"), stream=True).read(10)
+    assert len({asked.raw.client_address for asked in registry.asked}) == 1
+
+
 def test_a_circle_ends(client: HttpClient, web: Web) -> None:
     web.answer = lambda _asked: (302, {"Location": "/again"}, b"")
     with pytest.raises(TransportError, match="redirects without end"):

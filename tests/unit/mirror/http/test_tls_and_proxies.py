@@ -125,7 +125,7 @@ def through(make_client: Callable[..., HttpClient], tls_web: Web, proxy: Tunnel,
     """A client whose HTTPS goes through the proxy, for a name that only the proxy can reach."""
 
     def make(address: str | None = None, **settings: Any) -> HttpClient:
-        hosts = {"registry.test": HostTransport(ca_file=authority.ca)}
+        hosts = {"registry.test": HostTransport(ca_file=authority.ca), "files.test": HostTransport(plain_http=True)}
         return make_client(hosts=hosts, https_proxy=address or proxy.host, http_proxy=address or proxy.host, **settings)
 
     make.url = f"https://registry.test:{tls_web.port}/x"

@@ -304,6 +304,37 @@ def test_a_body_limit_before_the_registry_is_met_with_chunks(repository: RemoteR
     assert methods == ["POST", "PUT", "POST", "PATCH", "PATCH", "PATCH", "PATCH", "PATCH", "PUT"]
 
 
+@pytest.mark.parametrize("status", [200, 201, 204])
+def test_a_chunk_that_was_taken_is_not_yet_a_blob(
+    repository: RemoteRepository, fake: FakeRegistry, status: int
+) -> None:
+    fake.refuse_large = 600_000
+    fake.before = lambda asked: (
+        (status, *fake.admitted(asked)[1:]) if asked.method == "PATCH" and len(asked.body) <= 600_000 else None
+    )
+    repository.begin_blob(BLOB).write(opener)
+    assert fake.blobs["team/app", str(BLOB.digest)] == DATA
+    assert fake.lines[-1].startswith("PUT ")
+
+
+def test_a_registry_does_not_decide_how_much_is_held_in_memory(
+    repository: RemoteRepository, fake: FakeRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mirror.remote.upload._CHUNK", 100_000)
+    monkeypatch.setattr("mirror.remote.upload._LARGEST_CHUNK", 400_000)
+    fake.refuse_large = 500_000
+
+    def before(asked: Asked) -> Any:
+        if asked.method != "POST":
+            return None
+        status, head, body = fake.admitted(asked)
+        return status, {**head, "OCI-Chunk-Min-Length": "9" * 18}, body
+
+    fake.before = before
+    repository.begin_blob(BLOB).write(opener)
+    assert {len(asked.body) for asked in fake.web.asked if asked.method == "PATCH"} == {400_000, len(DATA) % 400_000}
+
+
 def test_a_second_broken_put_is_met_with_chunks(repository: RemoteRepository, fake: FakeRegistry) -> None:
     fake.before = lambda asked: "raw" if asked.method == "PUT" and len(asked.body) > 0 else None
     upload = repository.begin_blob(BLOB)

@@ -8,7 +8,7 @@ import re
 import socket
 import ssl
 import threading
-from contextlib import closing
+from contextlib import closing, suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -216,6 +216,33 @@ def test_clients_that_say_nothing_do_not_hold_up_the_others(server: RegistryServ
         assert get(server) == b"ok"
     finally:
         for sock in silent:
+            sock.close()
+
+
+@pytest.mark.parametrize("head", [b"GET / HTTP/1.1\r\nX: ", b"POST / HTTP/1.1\r\nContent-Length: 4000000\r\n\r\n"])
+def test_clients_that_drip_do_not_hold_up_the_others(
+    server: RegistryServer, monkeypatch: pytest.MonkeyPatch, head: bytes
+) -> None:
+    monkeypatch.setattr("mirror.server.connection._PROMPT", 0.1)
+    slow = [socket.create_connection(("127.0.0.1", server.port), timeout=5) for _ in range(8)]
+    over = threading.Event()
+
+    def drip() -> None:
+        while not over.wait(0.02):
+            for sock in slow:
+                with suppress(OSError):
+                    sock.send(b"x")
+
+    for sock in slow:
+        sock.sendall(head)
+    dripping = threading.Thread(target=drip)
+    dripping.start()
+    try:
+        assert get(server) == b"ok"
+    finally:
+        over.set()
+        dripping.join()
+        for sock in slow:
             sock.close()
 
 
