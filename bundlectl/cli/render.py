@@ -115,6 +115,8 @@ def render_report(document: Mapping[str, Any], *, exit_code: int) -> str:
         ("requests", f"{document['requests']['source']} source, {document['requests']['target']} target"),
         ("time", f"{document['seconds']:.1f} s"),
     ]
+    if document.get("excluded"):
+        rows.insert(1, ("left out", f"{document['excluded']}, see `bundlectl inspect` for the reasons"))
     lines = table(rows)
     lines += _failures(document["failed"])
     if document.get("notAddressable"):

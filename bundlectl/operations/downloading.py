@@ -64,6 +64,7 @@ def download(request: SourceRequest, *, store: Path, session: Session, name: str
             )
         report.requests_source = session.requests() - before
         report.weakened = list(locked.lock.weakened)
+        report.excluded = len(locked.lock.excluded)
         if not report.failed:
             kept.put_collection(collection_name(name, locked.lock), locked.lock.to_bytes())
     return report

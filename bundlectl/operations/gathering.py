@@ -72,6 +72,7 @@ def gather(request: SourceRequest, session: Session, *, follow: bool) -> Gathere
         found += kept
         excluded.update(item.contents.excluded, left)
     wanted = merge_artifacts(found)
+    _refuse_unknown_versions(selection, loaded)
     raw = {
         str(document.verified.document.digest): document.verified.document.raw
         for item in loaded
@@ -87,6 +88,29 @@ def gather(request: SourceRequest, session: Session, *, follow: bool) -> Gathere
         locks=tuple(_locks(loaded)),
         target=next((item.collection.target for item in loaded if item.collection), None),
     )
+
+
+def _refuse_unknown_versions(selection: Selection, loaded: Iterable[Loaded]) -> None:
+    """A Kubernetes version that nothing is for would leave out almost everything, and look like success.
+
+    Raises:
+        UsageError: a source that tells versions apart has none of those asked for.
+    """
+    known: set[str] = set()
+    for item in loaded:
+        pinned = item.lock.artifacts if item.lock else ()
+        known.update(version for artifact in item.contents.artifacts for version in artifact.kube_versions)
+        known.update(version for artifact in pinned for version in artifact.kube_versions)
+    for version in selection.kube_versions:
+        if known and version not in known:
+            raise UsageError(
+                f"nothing is for Kubernetes {version}",
+                hint=f"the sources have {', '.join(sorted(known, key=_version_order))}",
+            )
+
+
+def _version_order(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split(".") if part.isdigit())
 
 
 def _effective(selection: Selection, loaded: Iterable[Loaded]) -> Selection:

@@ -109,6 +109,7 @@ def mirror(request: SourceRequest, *, session: Session, target: Naming | None = 
     report.requests_target = registry.requests - sent
     report.requests_source = session.requests() - registry.requests - source
     report.weakened = list(locked.lock.weakened)
+    report.excluded = len(locked.lock.excluded)
     if report.exit_code == 4 and not report.artifacts_done + report.artifacts_skipped:  # noqa: PLR2004 -- cli.md
         # Nothing went through: if it is the target that cannot be reached or lets nobody in, say that.
         registry.ping()

@@ -39,6 +39,8 @@ class CopyReport:
     not_addressable: list[str] = field(default_factory=list)
     """Index digests that the target cannot hold, where a child took the tag in their place."""
     weakened: list[str] = field(default_factory=list)
+    excluded: int = 0
+    """What the sources name and the selection, or its nature, left out; ``inspect`` gives the reasons."""
 
     @property
     def exit_code(self) -> int:
@@ -70,5 +72,6 @@ class CopyReport:
             ],
             "notAddressable": sorted(self.not_addressable),
             "weakened": self.weakened,
+            "excluded": self.excluded,
             "seconds": round(self.seconds, 3),
         }
