@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import traceback
+from functools import cache
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final, Self
 
@@ -50,6 +51,7 @@ class LoopbackServer:
         self.faults = faults or FaultPlan()
         self.requests = log or RequestLog()
         server: Any = Server(("127.0.0.1", port), self._application, numthreads=_THREADS, shutdown_timeout=1)
+        server.ConnectionClass = _connection_class()
         server.error_log = _quiet
         server.expiration_interval = 0.05  # seconds; also how long stopping waits
         if tls:
@@ -117,6 +119,20 @@ class _Sending:
         close = getattr(self._blocks, "close", None)
         if close is not None:
             close()
+
+
+@cache
+def _connection_class() -> type:
+    from cheroot.server import HTTPConnection  # noqa: PLC0415 -- the plugin must load fast
+
+    class Connection(HTTPConnection):
+        """One that forgets what it could not send: flushed when collected, it would fail on a closed socket."""
+
+        def close(self) -> None:
+            getattr(self.wfile, "_write_buf", bytearray()).clear()
+            super().close()
+
+    return Connection
 
 
 def _quiet(*_arguments: object, **_options: object) -> None:

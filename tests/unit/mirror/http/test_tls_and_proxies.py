@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import socket
+import ssl
 from typing import TYPE_CHECKING
 
 import pytest
@@ -183,3 +184,12 @@ def test_a_socks_proxy_is_a_configuration_error(make_client: Callable[..., HttpC
 
 def test_the_settings_do_not_show_the_proxy_password(make_client: Callable[..., HttpClient]) -> None:
     assert "secret" not in repr(make_client(https_proxy="http://u:secret@p:1").transport)
+
+
+def test_a_server_certificate_may_be_its_own_anchor(
+    make_client: Callable[..., HttpClient], tls_web: Web, tmp_path: Path
+) -> None:
+    leaf = tmp_path / "leaf.crt"
+    leaf.write_text(ssl.get_server_certificate(("127.0.0.1", tls_web.port)))
+    client = make_client(hosts={tls_web.host: HostTransport(ca_file=leaf)})
+    assert client.request("GET", f"https://{tls_web.host}/").status == 200
