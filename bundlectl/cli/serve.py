@@ -2,7 +2,7 @@
 
 import threading
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
@@ -11,6 +11,9 @@ from bundlectl.cli.options import Format, FormatOptions, StoreOption
 from bundlectl.cli.progress import PlainProgress
 
 __all__ = ["register"]
+
+_LOOK: Final = 0.5
+"""Seconds between two looks for a signal."""
 
 _LISTEN = "127.0.0.1:5000"
 
@@ -80,7 +83,10 @@ def register(app: typer.Typer) -> None:
                 invocation.console.document({"url": server.url})
             else:
                 invocation.console.text(f"listening on {server.url}")
-            threading.Event().wait()
+            stopped = threading.Event()
+            # In short waits: a signal may reach another thread first, which does not wake this one.
+            while not stopped.wait(_LOOK):
+                pass
         except KeyboardInterrupt:
             invocation.console.note("stopping")
         finally:
