@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from mirror.oci.digest import Digest
     from mirror.oci.platform import Platform
 
-__all__ = ["Artifact", "ArtifactType", "Excluded", "TrustLevel", "merge_artifacts"]
+__all__ = ["Artifact", "ArtifactType", "Excluded", "TrustLevel", "better_trust", "merge_artifacts"]
 
 ArtifactType: TypeAlias = Literal["image", "chart", "file"]
 
@@ -73,6 +73,11 @@ class Excluded:
 
 
 _RANK = {"signed": 0, "declared": 1, "resolved": 2, "pushed": 3, "off": 4}
+
+
+def better_trust(first: TrustLevel, second: TrustLevel) -> TrustLevel:
+    """The better of two levels of one content: what was believed once on good grounds stays believed."""
+    return first if _RANK[first] <= _RANK[second] else second
 
 
 def merge_artifacts(artifacts: Iterable[Artifact]) -> tuple[Artifact, ...]:

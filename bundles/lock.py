@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Final
 
 from bundlectl.errors import ContentError, UsageError
-from bundles.artifact import ArtifactType, Excluded, TrustLevel
+from bundles.artifact import ArtifactType, Excluded, TrustLevel, better_trust
 from mirror.oci.digest import Digest
 from mirror.oci.manifest import canonical_json
 from mirror.oci.platform import Platform
@@ -198,6 +198,32 @@ class LockedArtifact:
             referrers=tuple(LockedReferrer.from_json(item) for item in value["referrers"]),
             sha512=value.get("sha512"),
             chart_url=value.get("chartUrl"),
+        )
+
+    def joined(self, other: LockedArtifact, sizes: Mapping[Digest, int]) -> LockedArtifact:
+        """All that either of two locks needs of the same artifact: they may be for other platforms.
+
+        Args:
+            other: of the same type, reference and digest.
+            sizes: bytes of every digest of both.
+        """
+        manifests = tuple(sorted({*self.manifests, *other.manifests}))
+        blobs = tuple(sorted({*self.blobs, *other.blobs}))
+        grown = set(manifests) != set(self.manifests) or set(blobs) != set(self.blobs)
+        # Without Kubernetes versions an artifact is for all of them.
+        versions = {*self.kube_versions, *other.kube_versions} if self.kube_versions and other.kube_versions else ()
+        referrers = {(item.digest, item.tag): item for item in (*other.referrers, *self.referrers)}
+        return replace(
+            self,
+            size=sum(sizes[digest] for digest in {*manifests, *blobs}) if grown else self.size,
+            trust=better_trust(self.trust, other.trust),
+            platforms=tuple(sorted({*self.platforms, *other.platforms})),
+            components=tuple(sorted({*self.components, *other.components})),
+            kube_versions=tuple(sorted(versions)),
+            found_in=tuple(sorted({*self.found_in, *other.found_in})),
+            manifests=manifests,
+            blobs=blobs,
+            referrers=tuple(referrers[key] for key in sorted(referrers, key=lambda key: (key[0], key[1] or ""))),
         )
 
     def all_digests(self) -> set[Digest]:

@@ -6,7 +6,7 @@ import re
 import shutil
 from typing import TYPE_CHECKING
 
-from bundlectl.errors import StoreError
+from bundlectl.errors import StoreError, UsageError
 from bundlectl.events import PhaseStarted
 from bundlectl.operations.locking import lock_sources
 from bundlectl.operations.rooting import Rooting
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from bundlectl.operations.session import Session
     from bundles.lock import Lock
 
-__all__ = ["collection_name", "download"]
+__all__ = ["download"]
 
 _MARGIN = 64 * 1024 * 1024
 
@@ -42,6 +42,8 @@ def download(request: SourceRequest, *, store: Path, session: Session, name: str
         UsageError, ContentError, VerificationError, TransportError: from reading the sources.
         InterruptError: cancelled; the same call resumes.
     """
+    if name:
+        _check_name(name)
     with Store.open(store, create=True, cancelled=session.cancelled) as kept:
         locked = lock_sources(request, session=session, store=kept)
         plan = TargetPlan.of(locked.lock, UpstreamNaming())
@@ -51,7 +53,7 @@ def download(request: SourceRequest, *, store: Path, session: Session, name: str
             roots = rooting.roots(
                 plan,
                 lambda repository, trust: kept.repository(repository, trust=trust),
-                local=True,
+                kept=kept,
             )
             session.listener(PhaseStarted("downloading", len(roots)))
             report = copy(
@@ -66,19 +68,33 @@ def download(request: SourceRequest, *, store: Path, session: Session, name: str
         report.weakened = list(locked.lock.weakened)
         report.excluded = len(locked.lock.excluded)
         if not report.failed:
-            kept.put_collection(collection_name(name, locked.lock), locked.lock.to_bytes())
+            kept.put_collection(name or _collection_name(locked.lock.name), locked.lock.to_bytes())
     return report
 
 
-def collection_name(name: str | None, lock: Lock) -> str:
-    """What a collection is called: ``name``, else as the first source calls itself, made legal."""
-    text = name or lock.name or "collection"
+def _check_name(name: str) -> None:
+    if _collection_name(name) != name:
+        raise UsageError(
+            f"{name[:200]!r} cannot name a collection",
+            hint="up to 128 letters, digits and . _ -, beginning with a letter or digit",
+        )
+
+
+def _collection_name(text: str) -> str:
+    """What a source calls itself, made legal."""
     return re.sub(r"[^A-Za-z0-9._-]", "-", text).lstrip("._-")[:128] or "collection"
 
 
 def _check_space(path: Path, store: Store, lock: Lock) -> None:
-    missing = sum(size for digest, size in lock.blobs.items() if store.size(digest) is None)
-    free = shutil.disk_usage(path).free
+    missing = sum(size - store.arrived(digest, size) for digest, size in lock.blobs.items())
+    try:
+        free = shutil.disk_usage(path).free
+    except OSError as error:
+        raise StoreError(
+            f"its file system does not tell how much is free: {error.strerror}",
+            artifact=str(path),
+            hint="check the disk",
+        ) from error
     if missing + _MARGIN > free and missing > 0:
         raise StoreError(
             f"needs {missing:,} bytes, and only {free:,} are free",

@@ -105,12 +105,13 @@ def _join(gathered: Gathered, pinned: Pinned, session: Session) -> Locked:
     for known, path in gathered.locks:
         chosen, left = _select(known, gathered.selection)
         for item in chosen:
-            earlier = artifacts.setdefault((item.type, item.reference), item)
-            if earlier.digest != item.digest:
+            sizes.update((digest, known.blobs[digest]) for digest in item.all_digests())
+            earlier = artifacts.get((item.type, item.reference))
+            if earlier and earlier.digest != item.digest:
                 raise ContentError(f"is locked to {earlier.digest} and to {item.digest}", artifact=item.reference)
+            artifacts[item.type, item.reference] = earlier.joined(item, sizes) if earlier else item
             if path:
                 stores[item.identity] = path
-            sizes.update((digest, known.blobs[digest]) for digest in item.all_digests())
         manifests.update(((item.kind, item.name, item.digest), item) for item in known.manifests)
         if path:
             stores.update((("manifest", item.kind, str(item.digest)), path) for item in known.manifests)

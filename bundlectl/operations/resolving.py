@@ -8,7 +8,7 @@ from pathlib import Path
 from threading import Lock as Mutex
 from typing import TYPE_CHECKING, Final
 
-from bundlectl.errors import BundlectlError, ContentError, InterruptError, MissingError
+from bundlectl.errors import BundlectlError, ContentError, InterruptError, MissingError, StoreError
 from bundlectl.events import Notice
 from bundlectl.operations.measuring import Measuring
 from bundlectl.operations.referring import ReferrerFinder
@@ -137,7 +137,7 @@ class Resolver:
             if artifact.chart_url:
                 return self._pin_classic_chart(artifact)
             return self._pin_manifest(artifact)
-        except InterruptError:
+        except (InterruptError, StoreError):
             raise
         except BundlectlError as error:
             self._fail(artifact, error)

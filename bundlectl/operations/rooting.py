@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 from urllib.parse import urlsplit
@@ -17,7 +18,6 @@ from mirror.memory import MemoryRepository
 from mirror.oci.artifact import FILES_REPOSITORY, describe_document, describe_package_bundle, wrap_file
 from mirror.oci.descriptor import Descriptor
 from mirror.oci.digest import Digest
-from mirror.oci.mediatype import OCTET_STREAM
 from mirror.remote import UrlRepository
 
 if TYPE_CHECKING:
@@ -56,28 +56,22 @@ class Rooting:
         plan: TargetPlan,
         target: Callable[[str, TrustLevel], Repository],
         *,
-        local: bool = False,
+        kept: Store | None = None,
     ) -> list[Root]:
         """All artifacts and release documents of a plan; nothing is asked of any source yet.
 
         Args:
             plan: names at the target.
             target: opens a repository there, for content of a trust level.
-            local: the target is a store, where it costs nothing to look whether blobs are still there.
+            kept: the target, where it is a store: there it costs nothing to look whether all is still there.
         """
-        roots = [self._artifact(planned, target, local=local) for planned in plan.artifacts]
-        return roots + [self._manifest(planned, target) for planned in plan.manifests]
+        roots = [self._artifact(planned, target, kept) for planned in plan.artifacts]
+        return roots + [self._manifest(planned, target, kept) for planned in plan.manifests]
 
     def _artifact(
-        self,
-        planned: PlannedArtifact,
-        target: Callable[[str, TrustLevel], Repository],
-        *,
-        local: bool,
+        self, planned: PlannedArtifact, target: Callable[[str, TrustLevel], Repository], kept: Store | None
     ) -> Root:
         artifact = planned.artifact
-        blobs = {*artifact.blobs, *(digest for item in artifact.referrers for digest in item.blobs)} if local else ()
-        sizes = self._locked.lock.blobs
         return Root(
             label=artifact.reference,
             source=self._source(artifact),
@@ -90,7 +84,7 @@ class Rooting:
                 for item in artifact.referrers
             ),
             manifests=artifact.manifests,
-            blobs=tuple(Descriptor(OCTET_STREAM, digest, sizes[digest]) for digest in blobs),
+            is_intact=partial(_is_intact, kept, planned, self._locked.lock.blobs) if kept else None,
         )
 
     def _source(self, artifact: LockedArtifact) -> ReadRepository:
@@ -113,7 +107,9 @@ class Rooting:
         chart = convert(self._session.client.fetch(self._session.reach(url), limit=CHART_LIMIT), origin=url)
         return chart.manifest, chart.blobs
 
-    def _manifest(self, planned: PlannedManifest, target: Callable[[str, TrustLevel], Repository]) -> Root:
+    def _manifest(
+        self, planned: PlannedManifest, target: Callable[[str, TrustLevel], Repository], kept: Store | None
+    ) -> Root:
         manifest = planned.manifest
         path = self._locked.stores.get(("manifest", manifest.kind, str(manifest.digest)))
         if manifest.oci_digest:
@@ -138,6 +134,7 @@ class Rooting:
             target=target(planned.repository, manifest.trust),
             descriptor=descriptor,
             tags=planned.tags,
+            is_intact=partial(_is_document_intact, kept, planned, descriptor.digest) if kept else None,
         )
 
     def _document(self, manifest: LockedManifest, path: str | None) -> bytes:
@@ -175,3 +172,22 @@ class Rooting:
         if path not in self._stores:
             self._stores[path] = self._stack.enter_context(Store.open(Path(path), read_only=True))
         return self._stores[path]
+
+
+def _is_intact(store: Store, planned: PlannedArtifact, sizes: Mapping[Digest, int]) -> bool:
+    artifact = planned.artifact
+    held = store.repository(planned.repository, trust=artifact.trust)
+    return (
+        held.vouches(planned.digest, tag=planned.tag)
+        and all(held.vouches(item.digest, tag=item.tag) for item in artifact.referrers)
+        and all(store.size(digest) == sizes[digest] for digest in artifact.all_digests())
+    )
+
+
+def _is_document_intact(store: Store, planned: PlannedManifest, digest: Digest) -> bool:
+    held = store.repository(planned.repository, trust=planned.manifest.trust)
+    return (
+        all(held.vouches(digest, tag=tag) for tag in planned.tags)
+        and store.size(digest) is not None
+        and store.size(planned.manifest.digest) == planned.manifest.size
+    )

@@ -91,6 +91,9 @@ class Session:
                 from mirror.http import HttpClient  # noqa: PLC0415 -- see above
 
                 self._client = HttpClient(self.connection.transport, listener=self.listener, pool_size=self.jobs + 2)
+                if self.cancelled.is_set():
+                    # ``cancel`` came before there was a client that it could stop.
+                    self._client.cancel()
             return self._client
 
     @property

@@ -10,6 +10,7 @@ from bundlectl.errors import ContentError, MissingError
 from bundles.artifact import Excluded
 from bundles.document import parse_document
 from bundles.lock import LockedArtifact, LockedManifest, LockedReferrer
+from bundles.plan import upstream_name
 from bundles.sources.following import LOCKED_KINDS
 from bundles.sources.layers import read_layer
 from mirror.oci.artifact import (
@@ -81,11 +82,8 @@ class LooseRefs:
             if item.type == "file":
                 self._covered.add((FILES_REPOSITORY, file_tag(item.reference)))
                 continue
-            name, _, rest = item.reference.rpartition(":")
-            if "@" in item.reference:
-                self._covered.add((item.reference.partition("@")[0], by_digest_tag(item.digest)))
-            else:
-                self._covered.add((name, rest))
+            name, tag, _ = upstream_name(item.reference)
+            self._covered.add((name, tag or by_digest_tag(item.digest)))
 
     def read(self) -> Held:
         """Pin every ref that is not covered, left out where it was pushed or is attached to another.

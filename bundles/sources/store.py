@@ -64,14 +64,17 @@ def _everything(store: Store, locks: list[Lock], text: str, path: Path) -> Lock:
     excluded: set[Excluded] = set()
     for lock in locks:
         manifests.update((item.digest, item) for item in lock.manifests)
+        sizes.update(lock.blobs)
         for item in lock.artifacts:
             earlier = artifacts.get((item.type, item.reference))
+            if earlier is not None and earlier.digest == item.digest:
+                artifacts[item.type, item.reference] = earlier.joined(item, sizes)
+                continue
             if earlier is None or _is_current(store, item):
                 artifacts[item.type, item.reference] = item
-            if earlier is not None and earlier.digest != item.digest:
+            if earlier is not None:
                 gone = item if artifacts[item.type, item.reference] is earlier else earlier
                 excluded.add(Excluded(f"{gone.reference}@{gone.digest}", "an older collection's; name that collection"))
-        sizes.update(lock.blobs)
     held = LooseRefs(store, artifacts.values(), manifests.values()).read()
     _merge(held, artifacts, manifests, sizes)
     excluded |= held.excluded

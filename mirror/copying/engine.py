@@ -1,6 +1,6 @@
 """Copying many roots at once, each unique blob once.
 
-The order that makes a cut run harmless: blobs, then manifests children first, then referrers,
+The order that makes a cut run harmless: blobs, then referrers, then manifests children first,
 then tags. A root is finished as soon as its last blob is there, so what a killed run leaves is
 whole artifacts, and blobs that nothing names yet.
 """
@@ -24,7 +24,7 @@ from bundlectl.errors import (
 from bundlectl.events import ArtifactFinished, BytesMoved, Listener, TransferPlanned, ignore
 from mirror.copying.report import CopyReport, Failure
 from mirror.copying.survey import Surveyed, survey
-from mirror.copying.working import Persistence, Workers, check_cancelled, persist
+from mirror.copying.working import Persistence, Workers, check_cancelled, persist, reading_source
 from mirror.oci.artifact import SHA512_ANNOTATION
 from mirror.oci.reference import by_digest_tag
 
@@ -98,12 +98,16 @@ class _Job:
 
 @dataclass(slots=True, eq=False)
 class _Blob:
-    """A unique blob: where it can be read, where it must be, and who waits for it there."""
+    """A unique blob: where it can be read, where it must be, and who waits for it there.
+
+    ``unreadable`` once every source was tried in vain: no target will fare better then.
+    """
 
     descriptor: Descriptor
     sources: dict[str, ReadRepository] = field(default_factory=dict)
     targets: dict[str, Repository] = field(default_factory=dict)
     waiting: dict[str, list[_Job]] = field(default_factory=dict)
+    unreadable: bool = False
 
 
 class _Run:
@@ -178,24 +182,31 @@ class _Run:
         return list(blobs.values())
 
     def _transfer(self, blob: _Blob) -> None:
-        """Bring a blob to its first repository, then queue its mounts into the others."""
+        """Bring a blob to the first repository that takes it, then queue its mounts into the others."""
         targets = list(blob.targets.values())
-        try:
-            outcome = self._place(blob, targets[0], None)
-        except (InterruptError, StoreError):
-            raise
-        except BundlectlError as error:
-            for waiting in blob.waiting.values():
-                self._give_up(waiting, error)
+        while targets:
+            first, *targets = targets
+            try:
+                outcome = self._place(blob, first, None)
+            except (InterruptError, StoreError):
+                raise
+            except BundlectlError as error:
+                # What a registry says of one repository tells nothing of the others.
+                of_one = isinstance(error, RegistryError) and not error.retryable and not blob.unreadable
+                for target in (first,) if of_one else (first, *targets):
+                    self._give_up(blob.waiting[target.name], error)
+                if of_one:
+                    continue
+                return
+            with self.lock:
+                if outcome is None:
+                    self.report.blobs_transferred += 1
+                else:
+                    self.report.blobs_present += 1
+            for target in targets:
+                self.workers.submit(self._link, blob, target, first)
+            self._arrived(blob, first)
             return
-        with self.lock:
-            if outcome is None:
-                self.report.blobs_transferred += 1
-            else:
-                self.report.blobs_present += 1
-        for target in targets[1:]:
-            self.workers.submit(self._link, blob, target, targets[0])
-        self._arrived(blob, targets[0])
 
     def _link(self, blob: _Blob, target: Repository, holder: Repository) -> None:
         """Bring a blob into a further repository, without sending it again where that can be."""
@@ -227,6 +238,7 @@ class _Run:
                 if isinstance(error, (InterruptError, StoreError)) or not transfer.source_failed(error):
                     raise
                 failure = error
+        blob.unreadable = True
         raise failure
 
     def _arrived(self, blob: _Blob, target: Repository) -> None:
@@ -367,7 +379,8 @@ class _BlobTransfer:
         """Open the source where the target stands; bytes reported beyond that are taken back."""
         self.report(offset)
         try:
-            return _CountedReader(self.source.open_blob(self.descriptor, offset), self, offset)
+            with reading_source():
+                return _CountedReader(self.source.open_blob(self.descriptor, offset), self, offset)
         except BundlectlError as error:
             self.failure = error
             raise
@@ -396,7 +409,8 @@ class _CountedReader:
 
     def read(self, size: int = -1, /) -> bytes:
         try:
-            block = self._reader.read(size)
+            with reading_source():
+                block = self._reader.read(size)
             if not block and size and self._position < self._transfer.descriptor.size:
                 raise self._ended_early()
         except BundlectlError as error:

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from mirror.oci.descriptor import Descriptor
     from mirror.oci.digest import Digest
     from mirror.oci.platform import Platform
@@ -28,8 +30,9 @@ class Root:
 
     ``label`` is how it is called in reports. ``tags`` (at least one) are written last.
     ``manifests`` are the digests of every manifest it needs, where a lock knows them: an index
-    that is at the target is then taken as whole only when these are there too. So are ``blobs``,
-    given where asking the target for them costs nothing: a store whose disk lost some is mended.
+    that is at the target is then taken as whole only when these are there too. ``is_intact`` is
+    given where looking costs nothing: a store whose disk lost some content, or that does not know
+    yet how far the artifact is trusted, is mended though its tag is right.
     """
 
     label: str
@@ -40,4 +43,4 @@ class Root:
     platforms: tuple[Platform, ...] = ()
     referrers: tuple[Referrer, ...] = ()
     manifests: tuple[Digest, ...] = ()
-    blobs: tuple[Descriptor, ...] = ()
+    is_intact: Callable[[], bool] | None = None

@@ -7,7 +7,7 @@ from threading import Event
 from typing import TYPE_CHECKING
 
 from bundlectl.errors import MissingError
-from mirror.copying.working import Persistence, Workers, check_cancelled, persist
+from mirror.copying.working import Persistence, Workers, check_cancelled, persist, reading_source
 from mirror.graph import Tree, walk
 from mirror.oci.descriptor import Descriptor
 
@@ -58,11 +58,12 @@ def survey(root: Root, cancel: Event, persistence: Persistence) -> Surveyed:
     if tagged is not None and persist(lambda: _is_whole(root, tagged), cancel, persistence):
         return Surveyed(root, (), stand_in=tagged != root.descriptor.digest)
     trees = []
-    for referrer in root.referrers:
-        check_cancelled(cancel)
-        found = referrer.descriptor
-        trees.append(persist(lambda found=found: walk(root.source, found), cancel, persistence))  # type: ignore[misc]
-    trees.append(persist(lambda: _walk_root(root), cancel, persistence))
+    with reading_source():
+        for referrer in root.referrers:
+            check_cancelled(cancel)
+            found = referrer.descriptor
+            trees.append(persist(lambda found=found: walk(root.source, found), cancel, persistence))  # type: ignore[misc]
+        trees.append(persist(lambda: _walk_root(root), cancel, persistence))
     return Surveyed(root, tuple(trees))
 
 
@@ -87,10 +88,12 @@ def _tagged(root: Root) -> Digest | None:
 
 
 def _is_whole(root: Root, tagged: Digest) -> bool:
+    if root.is_intact is not None:
+        return root.is_intact()
     present = {root.descriptor.digest, tagged}
     needed = [Descriptor("", digest, 0) for digest in root.manifests if digest not in present]
     needed += [item.descriptor for item in root.referrers if not item.tag]
-    return all(root.target.has(item) for item in (*needed, *root.blobs))
+    return all(root.target.has(item) for item in needed)
 
 
 @dataclass(slots=True, kw_only=True)

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import time
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from dataclasses import dataclass
 from threading import Event, Lock
 from typing import TYPE_CHECKING, Final, ParamSpec, TypeVar
 
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
-from bundlectl.errors import BundlectlError, InterruptError, RegistryError
+from bundlectl.errors import BundlectlError, InterruptError, MissingError, RegistryError, StoreError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
-__all__ = ["Persistence", "Workers", "check_cancelled", "persist"]
+__all__ = ["Persistence", "Workers", "check_cancelled", "persist", "reading_source"]
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -82,6 +83,19 @@ def persist(attempt: Callable[[], T], cancel: Event, persistence: Persistence = 
         reraise=True,
     )
     return retrying(attempt)
+
+
+@contextmanager
+def reading_source() -> Iterator[None]:
+    """Tell what the disk of a source refuses as missing there: only a target's disk ends the run.
+
+    Raises:
+        MissingError: in place of a `StoreError`.
+    """
+    try:
+        yield
+    except StoreError as error:
+        raise MissingError(error.message, artifact=error.artifact, hint=error.hint) from error
 
 
 class _Linked(Event):

@@ -75,6 +75,12 @@ class BlobDirectory:
         """
         return regular_size(self.path(digest))
 
+    def arrived(self, digest: Digest, size: int) -> int:
+        """How many of a blob's ``size`` bytes lie on the disk already; a blob of another size counts for nothing."""
+        if self.size(digest) == size:
+            return size
+        return min(regular_size(self._partial(digest)) or 0, size)
+
     def open(self, digest: Digest, offset: int = 0, *, size: int | None = None) -> FileReader:
         """Open a blob at ``offset``; its digest is the reader's to check (ADR 1, "What is believed on reading").
 
@@ -138,7 +144,7 @@ class BlobDirectory:
         if regular_size(path) == descriptor.size:
             return "present"
         self._check_writable()
-        partial = self._partials / f"{descriptor.digest.algorithm}-{descriptor.digest.encoded}"
+        partial = self._partial(descriptor.digest)
         while True:
             held = self._take(partial)
             if regular_size(path) != descriptor.size:
@@ -152,6 +158,9 @@ class BlobDirectory:
                 return "present"
             if self._interrupted.wait(_POLL) or self._cancelled.is_set():
                 raise InterruptError("interrupted while another download of the same blob ran")
+
+    def _partial(self, digest: Digest) -> Path:
+        return self._partials / f"{digest.algorithm}-{digest.encoded}"
 
     def _take(self, partial: Path) -> int | None:
         """Open and lock a partial file; None while someone else has it, or when it moved meanwhile."""

@@ -173,6 +173,14 @@ class RefTable:
             for digest in sorted(found)
         ]
 
+    def vouches(self, repository: str, digest: Digest, *, tag: str | None, trust: str) -> bool:
+        """Whether ``tag``, or without one a referrer, names the manifest with at least this trust."""
+        if tag:
+            known = self.ref(repository, tag)
+            return known is not None and known.descriptor.digest == digest and _RANK[known.trust] <= _RANK[trust]
+        subjects = self._referrers.get(repository, {}).values()
+        return any(digest in found and _RANK[found[digest].trust] <= _RANK[trust] for found in subjects)
+
     def is_forgotten(self, repository: str, digest: Digest) -> bool:
         """Whether the manifest was deleted from this repository, though its blob may be there."""
         return digest in self._forgotten.get(repository, ())

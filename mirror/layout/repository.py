@@ -98,6 +98,16 @@ class LayoutRepository:
         with self._log.reading() as table:
             return not table.is_forgotten(self._name, descriptor.digest)
 
+    def vouches(self, digest: Digest, *, tag: str | None) -> bool:
+        """Whether writing the manifest again would tell the store nothing.
+
+        Args:
+            digest: of the manifest.
+            tag: that should point at it; None for a referrer, which its subject names.
+        """
+        with self._log.reading() as table:
+            return table.vouches(self._name, digest, tag=tag, trust=self._trust)
+
     def tags(self) -> list[str]:
         """All tags, sorted, with ``by-digest-...`` for content kept by digest."""
         with self._log.reading() as table:
@@ -177,7 +187,7 @@ class LayoutRepository:
                 )
 
     def delete_manifest(self, digest: Digest) -> None:
-        """Forget a manifest and every tag that points at it; its bytes stay until ``store gc``.
+        """Forget a manifest and every tag that points at it; its bytes stay.
 
         Raises:
             MissingError: it is not there.

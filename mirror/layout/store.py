@@ -166,6 +166,10 @@ class Store:
         """Bytes of a blob; None when it is not there, or not a regular file."""
         return self._blobs.size(digest)
 
+    def arrived(self, digest: Digest, size: int) -> int:
+        """How many of a blob's ``size`` bytes lie on the disk already, as the blob or as its partial file."""
+        return self._blobs.arrived(digest, size)
+
     def open_blob(self, digest: Digest, offset: int = 0) -> FileReader:
         """Open a blob at ``offset``. Its digest is the receiver's to check (ADR 1, "What is believed on reading").
 
@@ -440,8 +444,8 @@ def _create(path: Path) -> None:
             document = canonical_json({"format": _FORMAT, "version": FORMAT_VERSION})
             write_atomically(version, document, scratch=own / "tmp")
         with mapped_errors(path, action="make"):
-            fsync_directory(path)
-            fsync_directory(path.absolute().parent)
+            for directory in (path / "blobs", own, path, path.absolute().parent):
+                fsync_directory(directory)
 
 
 def _make_directories(path: Path) -> None:

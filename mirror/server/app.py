@@ -57,12 +57,10 @@ class ServerOptions:
     """What seldom changes.
 
     Args:
-        allow_sparse: accept an index whose children are absent.
         access_log: called once for each answered request, from any thread.
         describe_collection: one line about a collection for the page.
     """
 
-    allow_sparse: bool = True
     access_log: Callable[[AccessRecord], None] | None = None
     describe_collection: DescribeCollection | None = None
 
@@ -159,7 +157,6 @@ class Registry:
             store=store,
             names=Names(resolve_name, list_names),
             files=files,
-            allow_sparse=self._options.allow_sparse,
             describe_collection=self._options.describe_collection,
         )
 

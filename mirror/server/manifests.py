@@ -82,10 +82,10 @@ def _read_manifest(raw: bytes, content_type: str, reference: Digest | str) -> Ma
 def _check_children(service: Service, manifest: Manifest) -> None:
     """Refuse a manifest whose content is not here.
 
-    The children of an index may be absent when sparse indexes are allowed (bundlectl mirrors
-    indexes whole and platforms selectively), and layers may be where their ``urls`` say.
+    The children of an index may be absent (bundlectl mirrors indexes whole and platforms
+    selectively), and layers may be where their ``urls`` say.
     """
-    if manifest.is_index and service.allow_sparse:
+    if manifest.is_index:
         return
     missing = [
         {"digest": str(child.digest)}
@@ -126,6 +126,8 @@ def delete_manifest(service: Service, request: Request, route: Route) -> Respons
 
 
 def delete_blob(service: Service, request: Request, route: Route) -> Response:
-    """Refuse: blobs are shared by all repositories; ``store gc`` removes what nothing names (end-10)."""
+    """Refuse: blobs are shared by all repositories, and another may need it (end-10)."""
     del service, request, route
-    raise RefusedError(405, "UNSUPPORTED", "blobs are removed by `bundlectl store gc`")
+    raise RefusedError(
+        405, "UNSUPPORTED", "blobs are shared by all repositories of the store: delete manifests or tags"
+    )

@@ -70,7 +70,6 @@ class Service:
     store: Store
     names: Names
     files: FindFile
-    allow_sparse: bool = True
     describe_collection: DescribeCollection | None = None
     metrics: Metrics = field(default_factory=Metrics)
     sessions: SessionLocks = field(default_factory=SessionLocks)

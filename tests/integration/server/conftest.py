@@ -150,7 +150,7 @@ def resolve(name: str, namespace: str | None) -> list[str]:
 
 
 @contextmanager
-def serving(path: Path, *, access: Access | None = None, allow_sparse: bool = True) -> Iterator[Site]:
+def serving(path: Path, *, access: Access | None = None) -> Iterator[Site]:
     with Store.open(path, create=True) as store:
         events: list[Event] = []
         records: list[AccessRecord] = []
@@ -173,7 +173,7 @@ def serving(path: Path, *, access: Access | None = None, allow_sparse: bool = Tr
             list_names=lambda: [backwards.get(name, name) for name in store.repositories()],
             files=files,
             access=access,
-            options=ServerOptions(allow_sparse=allow_sparse, access_log=records.append),
+            options=ServerOptions(access_log=records.append),
             listener=events.append,
         )
         with RegistryServer(registry, threads=8, listener=events.append) as server:

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import io
 import json
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
 from mirror.oci.digest import Digest
 from mirror.oci.mediatype import DOCKER_MANIFEST, HELM_CHART, HELM_CONFIG, OCI_INDEX, OCI_MANIFEST
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 BLOB = bytes(range(256)) * 12  # 3,072 bytes, as in conftest
 ABSENT = f"sha256:{'0' * 64}"
@@ -166,12 +163,6 @@ def test_an_index_may_be_sparse(client: Any) -> None:
     assert client.put(sparse(client), "v1", kind=OCI_INDEX).status == 201
     assert client.put({**sparse(client), "manifests": []}, "empty", kind=OCI_INDEX).status == 201
     assert client.ask("GET", "/v2/test/repo/manifests/v1").headers["Content-Type"] == OCI_INDEX
-
-
-def test_sparse_indexes_can_be_refused(tmp_path: Path, running: Any) -> None:
-    with running(tmp_path, allow_sparse=False) as site, site.client() as client:
-        answer = client.put(sparse(client), "v1", kind=OCI_INDEX)
-        assert (answer.status, answer.codes) == (400, {"MANIFEST_BLOB_UNKNOWN"})
 
 
 def test_a_tag_moves(client: Any) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -231,6 +232,30 @@ def test_of_two_collections_the_one_that_the_tag_still_follows_counts(filler: Fi
 
     assert [item.digest for item in lock.artifacts] == [new.descriptor.digest]
     assert {item.reference for item in lock.excluded} == {f"r.example/a:latest@{old.descriptor.digest}"}
+
+
+def test_two_collections_with_other_platforms_of_one_image_are_joined(filler: Filler, context: SourceContext) -> None:
+    image = filler.image("r.example/a", "1")
+    children = [filler.image("r.example/a", content=content).descriptor.digest for content in ("amd64", "arm64")]
+    for name, child, trust in zip("ab", children, ("signed", "off"), strict=True):
+        item = locked("r.example/a:1", image)
+        item = replace(item, manifests=(*item.manifests, child), trust=trust)  # type: ignore[arg-type]
+        filler.store.put_collection(name, lock_of(item).to_bytes())
+
+    lock = read_lock(filler, context)
+
+    assert [(set(item.manifests), item.size, item.trust) for item in lock.artifacts] == [
+        ({image.descriptor.digest, *children}, 3, "signed")
+    ]
+    assert lock.excluded == ()
+
+
+def test_an_image_locked_with_tag_and_digest_is_not_found_twice(filler: Filler, context: SourceContext) -> None:
+    image = filler.image("r.example/a", "1")
+    reference = f"r.example/a:1@{image.descriptor.digest}"
+    filler.store.put_collection("site", lock_of(locked(reference, image)).to_bytes())
+
+    assert [item.reference for item in read_lock(filler, context).artifacts] == [reference]
 
 
 def test_a_store_that_lost_a_blob_is_said_to_be_incomplete(filler: Filler, context: SourceContext) -> None:

@@ -13,7 +13,7 @@ from bundlectl.errors import InterruptError, StoreError
 from bundlectl.events import BytesMoved, Event
 from mirror.copying import Failure, Persistence, Referrer
 from mirror.copying.engine import SparseIndexRefusedError
-from mirror.layout import Store
+from mirror.layout import LayoutRepository, Store
 from mirror.oci.artifact import SHA512_ANNOTATION
 from mirror.oci.digest import Digest
 from mirror.oci.manifest import canonical_json
@@ -75,11 +75,22 @@ def test_a_blob_that_one_source_spoils_or_refuses_is_taken_from_another(bench: B
     assert bench.moved() == bench.planned()
 
 
+def test_a_repository_that_refuses_a_shared_blob_does_not_keep_it_from_the_others(bench: Bench) -> None:
+    names = ("a/refused", "b/open", "c/open")
+    roots = [bench.root(name, bench.image(name, LAYER, config=name)) for name in names]
+    bench.target.faults.add(Fault(Refuse(403), path="/v2/a/refused/blobs/*"))
+    report = bench.copy(roots)
+    assert bench.outcomes() == {"a/refused:v1": "failed", "b/open:v1": "done", "c/open:v1": "done"}
+    assert [failure.reference for failure in report.failed] == ["a/refused:v1"]
+    assert (report.blobs_transferred, report.blobs_mounted) == (3, 1)
+
+
 def test_a_blob_is_not_asked_of_another_source_when_the_target_refuses_it(bench: Bench) -> None:
     roots = [bench.root(name, bench.image(name, LAYER, config="same")) for name in ("a/one", "a/two")]
     bench.target.faults.add(Fault(Refuse(403), method="PUT", path="*/blobs/uploads/*"))
     assert bench.copy(roots).exit_code == 4
-    assert len(bench.sent("PUT", "*/blobs/uploads/*")) == 2
+    assert len(bench.sent("PUT", "*/blobs/uploads/*")) == 4
+    assert not bench.source.requests.entries("GET", "/v2/a/two/blobs/*")
 
 
 def test_a_lie_about_a_size_fails_only_the_one_who_lies(bench: Bench) -> None:
@@ -258,16 +269,40 @@ def test_the_one_platform_under_the_tag_is_up_to_date_the_next_time(bench: Bench
     assert bench.source.requests.count() == 0
 
 
-def test_a_store_that_lost_a_blob_is_not_up_to_date(bench: Bench, tmp_path: Path) -> None:
+def test_what_the_target_knows_of_a_loss_is_asked_of_it(bench: Bench, tmp_path: Path) -> None:
     image = bench.image("a/one", LAYER)
     root = bench.root("a/one", image)
     with Store.open(tmp_path / "store", create=True) as store:
-        into = replace(root, target=store.repository("host.example/a/one"), blobs=tuple(image.children()))
+        into = replace(
+            root,
+            target=store.repository("host.example/a/one"),
+            is_intact=lambda: store.size(DIGEST) is not None,
+        )
         bench.copy([into])
         assert bench.copy([into]).artifacts_skipped == 1
         store.blob_path(DIGEST).unlink()
         assert bench.copy([into]).artifacts_done == 1
         assert list(store.verify()) == []
+
+
+@pytest.mark.parametrize("method", ["open_blob", "manifest"])
+def test_a_source_on_a_failing_disk_fails_what_cannot_be_read_and_nothing_else(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    roots = [bench.root(name, bench.image(name, name.encode())) for name in ("a/bad", "a/good")]
+    with Store.open(tmp_path / "store", create=True) as store:
+        names = ("host.example/a/bad", "host.example/a/good")
+        bench.copy([replace(root, target=store.repository(n)) for root, n in zip(roots, names, strict=True)])
+        usual = getattr(LayoutRepository, method)
+
+        def broken(self: LayoutRepository, *args: object) -> object:
+            if self.name == names[0]:
+                raise StoreError("cannot read it: Input/output error", artifact="file", hint="check the disk")
+            return usual(self, *args)
+
+        monkeypatch.setattr(LayoutRepository, method, broken)
+        report = bench.copy([replace(root, source=store.repository(n)) for root, n in zip(roots, names, strict=True)])
+    assert (report.artifacts_done, report.exit_code, report.failed[0].hint) == (1, 4, "check the disk")
 
 
 def test_a_target_with_sparse_indexes_keeps_the_index(bench: Bench) -> None:

@@ -3,16 +3,14 @@ from __future__ import annotations
 import json
 import os
 import time
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from bundlectl.errors import MissingError, StoreError, UsageError
 from mirror.layout import Store
 from mirror.oci.digest import Digest
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 NAME = "public.ecr.aws/eks-anywhere/kind"
 
@@ -190,6 +188,14 @@ def test_stale_uploads_and_temporary_files_are_removed_on_open(store: Store, pat
             again.session_size(old)
         assert again.session_size(young) == 0
         assert not temporary.exists()
+
+
+def test_a_new_store_has_all_its_directories_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[str] = []
+    monkeypatch.setattr(os, "fsync", lambda file: synced.append(str(Path(f"/proc/self/fd/{file}").readlink())))
+    root = tmp_path / "new"
+    with Store.open(root, create=True):
+        assert {str(tmp_path), str(root), str(root / "blobs"), str(root / "bundlectl")} <= set(synced)
 
 
 def test_a_batch_is_visible_at_once_and_synced_at_its_end(
