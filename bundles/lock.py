@@ -381,7 +381,10 @@ def _validator() -> Draft202012Validator:
 
 
 def _validate(document: object, *, origin: str) -> None:
-    error = next(iter(_validator().iter_errors(document)), None)
+    try:
+        error = next(iter(_validator().iter_errors(document)), None)
+    except ValueError as refused:  # nested deeper than the validator follows
+        raise ContentError(f"cannot be read: {refused}", artifact=origin) from refused
     if error is None:
         return
     place = ".".join(str(part) for part in error.instance_path) or "the document"

@@ -51,7 +51,9 @@ class Manifest:
             )
         document = _parse(raw)
         media_type = media_type.partition(";")[0].strip()
-        declared = document.get("mediaType", "")
+        declared = "" if document.get("mediaType") is None else document["mediaType"]
+        if not isinstance(declared, str):
+            raise ContentError("the manifest's mediaType is not text")
         if declared and media_type in MANIFEST_TYPES and declared != media_type:
             raise ContentError(f"the manifest says it is {declared!r:.100}, the server says {media_type}")
         kind = declared or (media_type if media_type in MANIFEST_TYPES else _guess(document))

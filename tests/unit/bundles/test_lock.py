@@ -158,3 +158,9 @@ def test_a_lock_with_half_of_a_surrogate_pair_is_refused() -> None:
     raw = lock().to_bytes().replace(b'"name":"b"', b'"name":"\\ud800"')
     with pytest.raises(ContentError, match="not JSON"):
         Lock.from_bytes(raw, origin="x")
+
+
+def test_a_lock_nested_without_end_is_refused() -> None:
+    raw = b'{"sources":' + b"[" * 600 + b"]" * 600 + b"}"
+    with pytest.raises(ContentError):
+        Lock.from_bytes(raw, origin="x")

@@ -67,6 +67,8 @@ def test_an_artifact_type_falls_back_to_the_configs() -> None:
         {"schemaVersion": 2, "layers": [{**LAYER, "digest": "sha256:../../etc/passwd"}]},
         {"schemaVersion": 2, "mediaType": "application/vnd.oci.artifact.manifest.v1+json"},
         {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": "x"},
+        {"schemaVersion": 2, "mediaType": {}},
+        {"schemaVersion": 2, "mediaType": ["x"]},
         {"schemaVersion": 2, "layers": [], "subject": {"digest": 5}},
         [],
     ],
