@@ -1,91 +1,73 @@
 """Benchmarks and long runs, one table (``make soak``; ``SCALE=0.05`` for a taste).
 
 Goals are judged at full scale only: a twentieth of the rounds shows that everything runs, not how fast.
-Exit 1 when something fails, or misses its goal at full scale.
+Exit 1 when something is wrong, or misses its goal at full scale.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
-import subprocess
+import signal
 import sys
 import tempfile
+import time
+import traceback
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from measure import Comparison, compare
+from corpus import corpus
+from fuzz import fuzz
+from inspecting import inspecting
+from load import load
+from results import Plan, Result, table
 
-ROOT = Path(__file__).resolve().parents[1]
-DATA = ROOT.parent / "shared" / "data"
-ROUNDS = 40
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
-PARSE = "import sys, yaml; yaml.load(open(sys.argv[1], 'rb'), Loader=yaml.CSafeLoader)"
+# The corpus comes first: it measures memory, and a child counts what this process ever had.
+PARTS = {"corpus": corpus, "inspect": inspecting, "load": load, "fuzz": fuzz}
 
 
 def main() -> int:
     """Run everything and print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--scale", type=float, default=1.0, help="part of the full size")
-    scale = parser.parse_args().scale
-    comparisons = inspecting(max(1, round(ROUNDS * scale)))
-    print(table(comparisons))
-    soaked = soak_tests(scale)
-    missed = [c.name for c in comparisons if not c.reached]
-    if missed:
-        print(f"goal missed: {', '.join(missed)}" + ("" if scale >= 1 else " (not judged at this scale)"))
-    return 1 if soaked or (missed and scale >= 1) else 0
+    parser.add_argument("--seed", type=int, default=0, help="of everything made up")
+    parser.add_argument("--only", choices=sorted(PARTS), action="append", help="these parts alone")
+    chosen = parser.parse_args()
+    signal.signal(signal.SIGTERM, _interrupted)
+    results: list[Result] = []
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="bundlectl-soak-") as folder:
+        for name, part in PARTS.items():
+            if chosen.only and name not in chosen.only:
+                continue
+            place = Path(folder) / name
+            place.mkdir()
+            results += _rows(name, part, Plan(chosen.scale, chosen.seed, place))
+    print(table(results))
+    print(f"{time.monotonic() - began:.0f} s at scale {chosen.scale:g}")
+    if any(result.verdict == "missed" for result in results) and chosen.scale < 1:
+        print("goals are not judged at this scale")
+    bad = {"FAILED", "missed"} if chosen.scale >= 1 else {"FAILED"}
+    return 1 if any(result.verdict in bad for result in results) else 0
 
 
-def inspecting(rounds: int) -> list[Comparison]:
-    """``bundlectl inspect`` of a whole release against nothing but parsing its text."""
-    document = DATA / "eksa-bundles-main.yaml"
-    if not document.is_file():
-        if os.environ.get("CI", "").lower() == "true":
-            sys.exit(f"{document.name} is not beside this checkout (../shared/data)")
-        print(f"inspect: left out, {document.name} is not beside this checkout (../shared/data)")
-        return []
-    bundlectl = Path(sys.executable).with_name("bundlectl")
-    with tempfile.TemporaryDirectory() as home:
-        return [
-            compare(
-                f"inspect {document.name} : yaml C loader",
-                [bundlectl, "inspect", "--verify", "off", "-o", "json", document],
-                [sys.executable, "-c", PARSE, document],
-                goal=3.0,
-                rounds=rounds,
-                environment={"PATH": os.environ["PATH"], "HOME": home},
-            )
-        ]
+def _rows(name: str, part: Callable[[Plan], list[Result]], plan: Plan) -> list[Result]:
+    """Run one part; when it breaks, that is its row, and the other parts run all the same."""
+    began = time.monotonic()
+    try:
+        results = part(plan)
+    except Exception as error:  # noqa: BLE001 -- whatever it is
+        traceback.print_exc()
+        results = [Result(name, "broke", time.monotonic() - began, "", "FAILED", f"{type(error).__name__}: {error}")]
+    print(f"{name}: {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
+    return results
 
 
-def soak_tests(scale: float) -> int:
-    """Run the tests marked ``soak``; no such test is no failure."""
-    command = [sys.executable, "-m", "pytest", "-m", "soak", "-q", "-rs", "--timeout", "3600", "tests"]
-    environment = os.environ | {"SCALE": str(scale)}
-    code = subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode
-    nothing_collected = 5
-    return 0 if code == nothing_collected else code
-
-
-def table(comparisons: list[Comparison]) -> str:
-    """Render the results, one line each."""
-    rows = [("measured", "rounds", "ours", "other", "ratio", "goal", "")]
-    rows += [
-        (
-            c.name,
-            str(c.rounds),
-            f"{c.seconds:.3f} s",
-            f"{c.baseline:.3f} s",
-            f"{c.ratio:.2f}",
-            f"<= {c.goal:g}",
-            "ok" if c.reached else "missed",
-        )
-        for c in comparisons
-    ]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
-    )
+def _interrupted(_number: int, _frame: object) -> None:
+    """End by SIGTERM as by Ctrl-C, so that servers are stopped and folders removed."""
+    raise KeyboardInterrupt
 
 
 if __name__ == "__main__":

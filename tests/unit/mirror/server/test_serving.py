@@ -78,8 +78,9 @@ def talk(server: RegistryServer, data: bytes) -> bytes:
         with contextlib.suppress(OSError):  # the server may have hung up already
             sock.shutdown(socket.SHUT_WR)
         answer = b""
-        while block := sock.recv(65536):
-            answer += block
+        with contextlib.suppress(ConnectionResetError):
+            while block := sock.recv(65536):
+                answer += block
         return answer
 
 
