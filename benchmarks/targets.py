@@ -279,10 +279,10 @@ def _hold(otherwise: str, check: Callable[..., Any], *arguments: object) -> Any:
 
 
 TARGETS = {
-    "documents": Target(400_000, 0.40, _make_document, _read_document),
-    "manifests": Target(400_000, 0.15, _make_manifest, _read_manifest),
-    "locks": Target(400_000, 0.15, _make_lock, _read_lock),
-    "charts": Target(200_000, 0.20, make_archive, read_archive),
-    "references": Target(400_000, 0.05, _make_reference, _read_reference),
+    "documents": Target(400_000, 0.30, _make_document, _read_document),
+    "manifests": Target(400_000, 0.17, _make_manifest, _read_manifest),
+    "locks": Target(400_000, 0.20, _make_lock, _read_lock),
+    "charts": Target(200_000, 0.25, make_archive, read_archive),
+    "references": Target(400_000, 0.03, _make_reference, _read_reference),
     "challenges": Target(400_000, 0.05, _make_challenge, _read_challenge),
 }

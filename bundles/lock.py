@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["API_VERSION", "Lock", "LockedArtifact", "LockedManifest", "LockedReferrer", "LockedSource"]
 
 API_VERSION: Final = "bundlectl.dev/v1alpha1"
-_SIZE_LIMIT: Final = 256 * 1024 * 1024
+_SIZE_LIMIT: Final = 64 * 1024 * 1024
 _ANEW: Final = "take the original, or make it anew with `bundlectl lock`"
 
 
@@ -381,11 +381,16 @@ def _validator() -> Draft202012Validator:
 
 
 def _validate(document: object, *, origin: str) -> None:
+    from jsonschema_rs import ValidationError  # noqa: PLC0415 -- as above
+
     try:
-        error = next(iter(_validator().iter_errors(document)), None)
+        # The first fault alone: collecting them all copies the document once for each.
+        _validator().validate(document)
+    except ValidationError as fault:
+        error = fault
     except ValueError as refused:  # nested deeper than the validator follows
         raise ContentError(f"cannot be read: {refused}", artifact=origin) from refused
-    if error is None:
+    else:
         return
     place = ".".join(str(part) for part in error.instance_path) or "the document"
     raise ContentError(
