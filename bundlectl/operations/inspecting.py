@@ -43,10 +43,7 @@ class Inspection:
             "excluded": [
                 {"reference": item.reference, "reason": item.reason, "foundIn": item.found_in} for item in self.excluded
             ],
-            "failed": [
-                {"reference": item.reference, "code": item.code, "error": item.error, "hint": item.hint}
-                for item in self.failed
-            ],
+            "failed": [item.to_json() for item in self.failed],
             "totals": {
                 "images": self.count("image"),
                 "charts": self.count("chart"),

@@ -68,10 +68,7 @@ class MirrorPlan:
                 "blobs": self.estimate.blobs,
                 "bytes": self.estimate.bytes,
             },
-            "failed": [
-                {"reference": item.reference, "code": item.code, "error": item.error, "hint": item.hint}
-                for item in self.failed
-            ],
+            "failed": [item.to_json() for item in self.failed],
             "weakened": list(self.weakened),
         }
 

@@ -144,11 +144,10 @@ class Resolver:
             return []
 
     def _fail(self, artifact: Artifact, error: BundlectlError) -> None:
-        code = error.exit_code if error.exit_code == 3 else 4  # noqa: PLR2004 -- cli.md
         asked = f" ({error.artifact})" if error.artifact not in (None, artifact.reference) else ""
         told = f"{artifact.reference}: {error.message}{asked}"
         with self._mutex:
-            self._pinned.failed.append(Failure(artifact.reference, error.code, told, error.hint, code))
+            self._pinned.failed.append(Failure.of(artifact.reference, error, told=told))
 
     def _add(self, locked: LockedArtifact, sizes: dict[Digest, int]) -> None:
         with self._mutex:

@@ -325,10 +325,8 @@ class _Run:
             self._fail(job.root.label, error)
 
     def _fail(self, label: str, error: BundlectlError) -> None:
-        code = error.exit_code if error.exit_code == 3 else 4  # noqa: PLR2004 -- cli.md
-        failure = Failure(label, error.code, str(error), error.hint, code)
         with self.lock:
-            self.report.failed.append(failure)
+            self.report.failed.append(Failure.of(label, error))
         self.listener(ArtifactFinished(label, "failed", str(error)))
 
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from bundlectl.errors import BundlectlError
 
 __all__ = ["CopyReport", "Failure"]
 
@@ -17,6 +20,16 @@ class Failure:
     error: str
     hint: str | None = None
     exit_code: int = 4
+
+    @classmethod
+    def of(cls, reference: str, error: BundlectlError, *, told: str | None = None) -> Failure:
+        """What ``error`` means for one artifact; ``told`` instead of the error's own text."""
+        code = 3 if error.exit_code == 3 else 4  # noqa: PLR2004 -- cli.md
+        return cls(reference, error.code, told or str(error), error.hint, code)
+
+    def to_json(self) -> dict[str, str | None]:
+        """Render as ``cli.md`` says."""
+        return {"reference": self.reference, "code": self.code, "error": self.error, "hint": self.hint}
 
 
 @dataclass(slots=True, kw_only=True)
@@ -66,10 +79,7 @@ class CopyReport:
             },
             "bytes": {"transferred": self.bytes_transferred, "total": self.bytes_total},
             "requests": {"source": self.requests_source, "target": self.requests_target},
-            "failed": [
-                {"reference": item.reference, "code": item.code, "error": item.error, "hint": item.hint}
-                for item in sorted(self.failed, key=lambda item: item.reference)
-            ],
+            "failed": [item.to_json() for item in sorted(self.failed, key=lambda item: item.reference)],
             "notAddressable": sorted(self.not_addressable),
             "weakened": self.weakened,
             "excluded": self.excluded,
