@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from bundlectl.errors import ContentError
+from signing.trust import TrustLevel, better_trust
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -16,9 +17,6 @@ if TYPE_CHECKING:
 __all__ = ["Artifact", "ArtifactType", "Excluded", "TrustLevel", "better_trust", "merge_artifacts"]
 
 ArtifactType: TypeAlias = Literal["image", "chart", "file"]
-
-TrustLevel: TypeAlias = Literal["signed", "declared", "resolved", "pushed", "off"]
-"""How an artifact came to be believed (``cli.md``, "Trust level")."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,14 +70,6 @@ class Excluded:
     found_in: str = ""
 
 
-_RANK = {"signed": 0, "declared": 1, "resolved": 2, "pushed": 3, "off": 4}
-
-
-def better_trust(first: TrustLevel, second: TrustLevel) -> TrustLevel:
-    """The better of two levels of one content: what was believed once on good grounds stays believed."""
-    return first if _RANK[first] <= _RANK[second] else second
-
-
 def merge_artifacts(artifacts: Iterable[Artifact]) -> tuple[Artifact, ...]:
     """Join artifacts of one identity, sorted by type and reference.
 
@@ -105,7 +95,7 @@ def _join(first: Artifact, second: Artifact) -> Artifact:
             artifact=first.reference,
             hint=f"one of the documents is wrong or older; see {', '.join(places[:4])}",
         )
-    best = first if _RANK[first.trust] <= _RANK[second.trust] else second
+    best = first if better_trust(first.trust, second.trust) == first.trust else second
     pinned = first if first.digest or not second.digest else second
     return Artifact(
         type=first.type,
