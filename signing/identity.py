@@ -10,8 +10,8 @@ if TYPE_CHECKING:
 
 __all__ = ["CertificateIdentity", "Evidence", "Identity", "NamedKey", "Proof", "SignatureFormat", "TrustAnchors"]
 
-SignatureFormat: TypeAlias = Literal["annotation", "tag", "referrer", "bundle"]
-"""AWS's annotation; cosign's tag scheme; its layers as an OCI 1.1 referrer; a sigstore bundle."""
+SignatureFormat: TypeAlias = Literal["annotation", "tag", "referrer", "bundle", "detached"]
+"""AWS's annotation; cosign's tag scheme; its layers as an OCI 1.1 referrer; a sigstore bundle; cosign's older files."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final, Literal, Protocol, TypeAlias
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
+from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 
 from bundlectl.errors import KeyProviderError
 
@@ -30,6 +31,7 @@ _CURVES: Final[dict[str, tuple[KeyAlgorithm, hashes.HashAlgorithm]]] = {
 _RSA_SMALLEST: Final = 2048
 _RSA_LARGEST: Final = 16384
 _DER_LIMIT: Final = 16 * 1024
+_HINT: Final = "an X.509 public key is meant, as `openssl pkey -pubout` writes it"
 
 _Key: TypeAlias = "ec.EllipticCurvePublicKey | rsa.RSAPublicKey | ed25519.Ed25519PublicKey"
 
@@ -38,7 +40,7 @@ _Key: TypeAlias = "ec.EllipticCurvePublicKey | rsa.RSAPublicKey | ed25519.Ed2551
 class PublicKey:
     """A public key: equal to another when its DER is.
 
-    ``der`` is the SubjectPublicKeyInfo. Made with ``from_der`` and ``from_pem``.
+    ``der`` is the SubjectPublicKeyInfo. Made with ``from_der``, ``from_base64`` and ``of``.
     """
 
     der: bytes = field(repr=False)
@@ -53,13 +55,12 @@ class PublicKey:
             KeyProviderError: not one, or of a kind that is not used here.
         """
         if len(der) > _DER_LIMIT:
-            raise KeyProviderError(f"a public key is shorter than {_DER_LIMIT} bytes, this is not")
+            raise KeyProviderError(f"a public key is shorter than {_DER_LIMIT} bytes, this is not", hint=_HINT)
         try:
             key = serialization.load_der_public_key(der)
         except (ValueError, UnsupportedAlgorithm) as error:
             raise KeyProviderError(
-                f"not a public key in DER form (SubjectPublicKeyInfo): {error}",
-                hint="an X.509 public key is meant, as `openssl pkey -pubout` writes it",
+                f"not a public key in DER form (SubjectPublicKeyInfo): {error}", hint=_HINT
             ) from error
         if not isinstance(key, ec.EllipticCurvePublicKey | rsa.RSAPublicKey | ed25519.Ed25519PublicKey):
             raise _unusable(type(key).__name__)
@@ -84,21 +85,6 @@ class PublicKey:
         return cls(der, "ed25519", key)
 
     @classmethod
-    def from_pem(cls, pem: bytes) -> PublicKey:
-        """Read a PEM file of the label ``PUBLIC KEY``.
-
-        Raises:
-            KeyProviderError: not one.
-        """
-        try:
-            key = serialization.load_pem_public_key(pem)
-        except (ValueError, UnsupportedAlgorithm) as error:
-            raise KeyProviderError(f"not a public key in PEM form: {error}") from error
-        if not isinstance(key, ec.EllipticCurvePublicKey | rsa.RSAPublicKey | ed25519.Ed25519PublicKey):
-            raise _unusable(type(key).__name__)
-        return cls.of(key)
-
-    @classmethod
     def from_base64(cls, text: str) -> PublicKey:
         """Read base64 of a SubjectPublicKeyInfo, as AWS writes its keys.
 
@@ -108,7 +94,7 @@ class PublicKey:
         try:
             der = base64.b64decode(text.encode("ascii"), validate=True)
         except (binascii.Error, ValueError) as error:
-            raise KeyProviderError(f"the public key is not base64: {error}") from error
+            raise KeyProviderError(f"the public key is not base64: {error}", hint=_HINT) from error
         return cls.from_der(der)
 
     @property
@@ -145,6 +131,26 @@ class PublicKey:
                     self._key.verify(signature, message, padding.PKCS1v15(), hashes.SHA256())
                 case _:
                     self._key.verify(signature, message)
+        except InvalidSignature:
+            return False
+        return True
+
+    def verifies_digest(self, digest: Digest, signature: bytes) -> bool:
+        """Whether ``signature`` is one over the message of sha256 ``digest``, for keys that sign by sha256.
+
+        The others (P-384, P-521, Ed25519) need the message itself: never true for them.
+        """
+        if digest.algorithm != "sha256":
+            return False
+        value, prehashed = bytes.fromhex(digest.encoded), Prehashed(hashes.SHA256())
+        try:
+            match self._key:
+                case ec.EllipticCurvePublicKey() if self.algorithm == "ecdsa-p256":
+                    self._key.verify(signature, value, ec.ECDSA(prehashed))
+                case rsa.RSAPublicKey():
+                    self._key.verify(signature, value, padding.PKCS1v15(), prehashed)
+                case _:
+                    return False
         except InvalidSignature:
             return False
         return True
