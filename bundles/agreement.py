@@ -32,6 +32,9 @@ class NamedDocument:
     name: str = ""
     channel: str = ""
     kube_version: str = ""
+    signature: str = ""
+    """Base64 of a signature over an EKS-D release, which AWS keeps with the Bundles that lead to it."""
+    signature_place: str = ""
 
     def check(self, document: Document) -> None:
         """Hold the document that came from ``url`` against what was said of it.

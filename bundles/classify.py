@@ -15,6 +15,7 @@ from mirror.oci.reference import Reference
 
 if TYPE_CHECKING:
     from bundles.artifact import TrustLevel
+    from bundles.verify import VerifiedDocument
     from bundles.walk import Found
 
 __all__ = ["Classifier"]
@@ -37,13 +38,12 @@ class Classifier:
     """Settles the findings of one document.
 
     Args:
-        origin: of the document, for ``found_in`` and messages.
-        trust: the level of the document (``off``, or what its signature gave).
+        verified: the document; its origin is for ``found_in`` and messages.
     """
 
-    def __init__(self, origin: str, trust: TrustLevel) -> None:
-        self._origin = origin
-        self._trust = trust
+    def __init__(self, verified: VerifiedDocument) -> None:
+        self._origin = verified.document.origin
+        self._verified = verified
         self._references: dict[str, Reference | str] = {}
 
     def settle(self, found: Found, *, document: bool = False) -> Artifact | Excluded:
@@ -81,11 +81,9 @@ class Classifier:
     def _place(self, found: Found) -> str:
         return f"{self._origin}#{found.path}"
 
-    def trust(self, digest: Digest | None) -> TrustLevel:
-        """The level of an artifact: AWS's signatures cover few digests, so none is ``signed`` by its document alone."""
-        if self._trust == "off":
-            return "off"
-        return "declared" if digest else "resolved"
+    def trust(self, path: str, digest: Digest | None, *, known: bool) -> TrustLevel:
+        """The level of an artifact; ``known`` says whether the field at ``path`` is one of AWS's types."""
+        return self._verified.trust_of(path, known=known, pinned=digest is not None)
 
     def _image(self, found: Found, reference: Reference, kind: ArtifactType) -> Artifact | Excluded:
         digest = self._digest(found, "imageDigest", "")
@@ -106,7 +104,7 @@ class Classifier:
             kube_versions=found.place.kube_versions,
             providers=found.place.providers,
             found_in=frozenset({self._place(found)}),
-            trust=self.trust(digest),
+            trust=self.trust(found.path, digest, known=found.declared is not None),
             management=found.place.management,
         )
 
@@ -123,7 +121,7 @@ class Classifier:
             kube_versions=found.place.kube_versions,
             providers=found.place.providers,
             found_in=frozenset({self._place(found)}),
-            trust=self.trust(digest),
+            trust=self.trust(found.path, digest, known=found.declared is not None),
             management=found.place.management,
             document=document,
         )

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from bundlectl.errors import ContentError, UsageError
 from bundles.artifact import ArtifactType, Excluded, TrustLevel, better_trust
+from mirror.oci.artifact import wrap_file
 from mirror.oci.digest import Digest
 from mirror.oci.manifest import canonical_json
 from mirror.oci.platform import Platform
@@ -24,6 +25,7 @@ __all__ = ["API_VERSION", "Lock", "LockedArtifact", "LockedManifest", "LockedRef
 
 API_VERSION: Final = "bundlectl.dev/v1alpha1"
 _SIZE_LIMIT: Final = 64 * 1024 * 1024
+_BEGINNING: Final = b'{"apiVersion":"bundlectl.dev/'
 _ANEW: Final = "take the original, or make it anew with `bundlectl lock`"
 
 
@@ -154,6 +156,13 @@ class LockedArtifact:
         """Type, reference, digest."""
         return (self.type, self.reference, str(self.digest))
 
+    @property
+    def root(self) -> Digest:
+        """The manifest that it travels in, and that can be signed. A file's is made of what is stated of the file."""
+        if self.type != "file":
+            return self.digest
+        return wrap_file(self.reference, self.digest, self.size, sha512=self.sha512).manifest.descriptor.digest
+
     def to_json(self) -> dict[str, Any]:
         """Render as it stands in a lock."""
         return _filled(
@@ -203,11 +212,15 @@ class LockedArtifact:
     def joined(self, other: LockedArtifact, sizes: Mapping[Digest, int]) -> LockedArtifact:
         """All that either of two locks needs of the same artifact: they may be for other platforms.
 
+        The manifest of a file is made of what is stated of it: the one that states a sha512 counts.
+
         Args:
             other: of the same type, reference and digest.
             sizes: bytes of every digest of both.
         """
-        manifests = tuple(sorted({*self.manifests, *other.manifests}))
+        if self.type == "file" and other.sha512 and not self.sha512:
+            return other.joined(self, sizes)
+        manifests = self.manifests if self.type == "file" else tuple(sorted({*self.manifests, *other.manifests}))
         blobs = tuple(sorted({*self.blobs, *other.blobs}))
         grown = set(manifests) != set(self.manifests) or set(blobs) != set(self.blobs)
         # Without Kubernetes versions an artifact is for all of them.
@@ -278,6 +291,11 @@ class Lock:
             "weakened": sorted(set(self.weakened)),
         }
 
+    @staticmethod
+    def is_lock(raw: bytes) -> bool:
+        """Whether bytes begin like a lock in canonical form and call themselves one."""
+        return raw.startswith(_BEGINNING) and b'"kind":"Lock"' in raw
+
     @classmethod
     def from_bytes(cls, raw: bytes, *, origin: str) -> Lock:
         """Read a lock, which must be in canonical form.
@@ -323,8 +341,14 @@ class Lock:
             place = f"{origin}: {artifact.reference}"
             _check_name(artifact, place)
             needed = artifact.all_digests()
-            if artifact.digest not in needed:
-                raise ContentError(f"does not list its own digest {artifact.digest}", artifact=place, hint=_ANEW)
+            unlisted = [item.digest for item in artifact.referrers if item.digest not in item.manifests]
+            if artifact.digest not in {*artifact.manifests, *artifact.blobs}:
+                unlisted.append(artifact.digest)
+            if unlisted:
+                raise ContentError(f"does not list its own digest {unlisted[0]}", artifact=place, hint=_ANEW)
+            if artifact.type == "file" and artifact.manifests != (artifact.root,):
+                # A signature of a file is one of this manifest.
+                raise ContentError("lists another manifest than that of the file", artifact=place, hint=_ANEW)
             missing = needed - self.blobs.keys()
             if missing:
                 raise ContentError(f"{min(missing)} has no size", artifact=place, hint=_ANEW)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from bundlectl.errors import ContentError, UsageError
@@ -13,6 +13,8 @@ from mirror.oci.digest import Digest
 from mirror.oci.reference import Reference
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from bundles.artifact import ArtifactType
     from bundles.classify import Classifier
 
@@ -35,12 +37,31 @@ class PackageRegistries:
     images: str | None = None
 
 
+_STEPS: Final[Mapping[tuple[str, str], str]] = {
+    ("package", "source"): "source",
+    ("source", "versions"): "versions",
+    ("versions", ""): "version",
+    ("version", "images"): "images",
+    ("images", ""): "image",
+}
+"""Which parts of a package AWS's types know, by the part around it and the field (an item has no name)."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Package:
-    """What holds below one package: its name, and the registry of its charts."""
+    """What holds at one point below a package: its name, the registry of its charts, and which known part it is.
+
+    ``part`` is empty where AWS's types know nothing: what stands there is dropped before signing.
+    It follows from the keys themselves and never from a path as text, which a key could imitate.
+    """
 
     name: str
     registry: str
+    part: str
+
+    def below(self, key: str) -> _Package:
+        """The same for the field ``key``, or for the items of a list where it is empty."""
+        return replace(self, part=_STEPS.get((self.part, key), ""))
 
 
 class _Walk:
@@ -57,30 +78,33 @@ class _Walk:
         """Settle a node and everything below it."""
         if isinstance(node, ListNode):
             for index, item in enumerate(node.items):
-                self.visit(item, f"{path}[{index}]", package)
+                self.visit(item, f"{path}[{index}]", package.below(""))
         elif isinstance(node, MapNode):
             versions = node.entries.get("versions")
             if isinstance(versions, ListNode) and "repository" in node.entries:
-                package = _Package(package.name, node.text("registry") or PACKAGE_REGISTRY)
+                package = replace(package, registry=node.text("registry") or PACKAGE_REGISTRY)
+                each = package.below("versions").below("")
                 for index, version in enumerate(versions.items):
                     if isinstance(version, MapNode):
-                        self._chart(node.text("repository"), version, f"{path}.versions[{index}]", package)
+                        self._chart(node.text("repository"), version, f"{path}.versions[{index}]", each)
             elif "repository" in node.entries and "digest" in node.entries:
                 self._image(node, path, package)
             for key, child in node.entries.items():
-                self.visit(child, f"{path}.{key}", package)
+                self.visit(child, f"{path}.{key}", package.below(key))
 
     def _chart(self, repository: str, version: MapNode, path: str, package: _Package) -> None:
         registry = self._registries.charts or package.registry
         tag = version.text("name").replace("+", "_")
         name = f"{registry}/{repository}"
-        self._settle("chart", f"{name}:{tag}" if tag else name, (version, path, package))
+        known = package.part == "version"
+        self._settle("chart", f"{name}:{tag}" if tag else name, (version, path, package), known=known)
 
     def _image(self, image: MapNode, path: str, package: _Package) -> None:
         registry = self._registries.images or PACKAGE_IMAGE_REGISTRY
-        self._settle("image", f"{registry}/{image.text('repository')}", (image, path, package))
+        known = package.part == "image"
+        self._settle("image", f"{registry}/{image.text('repository')}", (image, path, package), known=known)
 
-    def _settle(self, kind: ArtifactType, text: str, where: tuple[MapNode, str, _Package]) -> None:
+    def _settle(self, kind: ArtifactType, text: str, where: tuple[MapNode, str, _Package], *, known: bool) -> None:
         node, path, package = where
         place = f"{self._origin}#{path}"
         digest = self._digest(node, path)
@@ -101,7 +125,7 @@ class _Walk:
                 components=frozenset({package.name}) if package.name else frozenset(),
                 kube_versions=self._kube_versions,
                 found_in=frozenset({place}),
-                trust=self._classifier.trust(digest),
+                trust=self._classifier.trust(path, digest, known=known),
             )
         )
 
@@ -143,7 +167,7 @@ def package_artifacts(
         if key == "packages" and isinstance(child, ListNode):
             for index, item in enumerate(child.items):
                 package = item.text("name") if isinstance(item, MapNode) else ""
-                walk.visit(item, f"spec.packages[{index}]", _Package(package, PACKAGE_REGISTRY))
+                walk.visit(item, f"spec.packages[{index}]", _Package(package, PACKAGE_REGISTRY, "package"))
         else:
-            walk.visit(child, f"spec.{key}", _Package("", PACKAGE_REGISTRY))
+            walk.visit(child, f"spec.{key}", _Package("", PACKAGE_REGISTRY, ""))
     return walk.found

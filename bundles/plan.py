@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from bundlectl.errors import UsageError
 from bundles.ecr_hosts import holds_packages
-from mirror.oci.artifact import FILES_REPOSITORY, MANIFESTS_REPOSITORY, file_tag, wrap_file
+from mirror.oci.artifact import FILES_REPOSITORY, MANIFESTS_REPOSITORY, file_tag
 from mirror.oci.reference import Reference, by_digest_tag, check_repository
 
 if TYPE_CHECKING:
@@ -157,9 +157,7 @@ def upstream_name(reference: str) -> tuple[str, str | None, Digest | None]:
 
 def _place(artifact: LockedArtifact, naming: Naming | UpstreamNaming) -> PlannedArtifact:
     if artifact.type == "file":
-        wrapped = wrap_file(artifact.reference, artifact.digest, artifact.size, sha512=artifact.sha512)
-        digest = wrapped.manifest.descriptor.digest
-        return PlannedArtifact(artifact, naming.own(FILES_REPOSITORY), file_tag(artifact.reference), digest)
+        return PlannedArtifact(artifact, naming.own(FILES_REPOSITORY), file_tag(artifact.reference), artifact.root)
     name, tag, _ = upstream_name(artifact.reference)
     return PlannedArtifact(artifact, naming.repository(name), tag or by_digest_tag(artifact.digest), artifact.digest)
 

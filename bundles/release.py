@@ -14,6 +14,7 @@ from bundles.schema import model_class
 from bundles.schema.fields import struct_fields
 from bundles.tree import MapNode
 from bundles.walk import PROVIDERS, Found, Place, find
+from signing.manifest import EKSD_DOMAIN
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -84,7 +85,7 @@ def contents(
             a lock; ``version`` is not in the index.
     """
     document = verified.document
-    classifier = Classifier(document.origin, verified.trust)
+    classifier = Classifier(verified)
     if document.type == "PackageBundle":
         from bundles.packages import PackageRegistries, package_artifacts  # noqa: PLC0415 -- each kind loads its own
 
@@ -209,13 +210,19 @@ def _named(document: Document, found: Found) -> NamedDocument:
             number=holder.text("number"),
             version=holder.text("version"),
         )
+    channel = holder.text("channel")
+    annotation = f"{EKSD_DOMAIN}/signature-{channel}"
+    metadata = document.root.map("metadata")
+    annotations = metadata.map("annotations") if metadata else None
     return NamedDocument(
         type="EksdRelease",
         url=found.uri,
         found_in=place,
         name=holder.text("name"),
-        channel=holder.text("channel"),
+        channel=channel,
         kube_version=holder.text("kubeVersion"),
+        signature=annotations.text(annotation) if annotations else "",
+        signature_place=f"{annotation} of {document.origin}",
     )
 
 

@@ -15,7 +15,7 @@ from typing import Any, Final, NamedTuple, Protocol, TypeAlias
 from bundlectl.errors import ContentError
 from bundles.scalars import NULLS, TAG_DIRECTIVE, yaml_type
 
-__all__ = ["ListNode", "MapNode", "Node", "Scalar", "Tree", "content_error", "parse_tree"]
+__all__ = ["ListNode", "MapNode", "Node", "Scalar", "Tree", "content_error", "parse_tree", "same_value"]
 
 SIZE_LIMIT: Final = 16 * 1024 * 1024
 DEPTH_LIMIT: Final = 64
@@ -23,6 +23,7 @@ ALIAS_LIMIT: Final = 200
 NODE_LIMIT: Final = 1_000_000
 SECONDS_LIMIT: Final = 20.0
 _NOT_USED: Final = "nothing of the document was used; correct it there, or fetch the original again"
+_QUOTE: Final = "put it in quotes"
 _CLOCK_MASK: Final = 4095
 _BOM: Final = b"\xef\xbb\xbf"
 
@@ -107,6 +108,12 @@ class MapNode(_Located):
         view.entries = {name: node for name, node in self.entries.items() if name != key}
         return view
 
+    def replaced(self, key: str, node: Node) -> MapNode:
+        """A view of this mapping with another value under ``key``."""
+        view = MapNode(self._mark)
+        view.entries = {**self.entries, key: node}
+        return view
+
     def items(self, key: str) -> list[Node]:
         """The items of the list under ``key``; none when it is not a list."""
         node = self.entries.get(key)
@@ -178,7 +185,7 @@ def parse_tree(raw: bytes, *, origin: str) -> Tree:
         raise content_error(origin, line, "", "the directive %TAG is not read", "remove it, and the tags that need it")
     import yaml  # noqa: PLC0415 -- 17 ms that commands without documents save
 
-    builder = _Builder(origin)
+    builder = _Builder(origin, raw.decode() if b"\\/" in raw else "")
     try:
         builder.build(yaml.CSafeLoader(raw), yaml)
     except yaml.YAMLError as error:
@@ -197,11 +204,12 @@ def _syntax_error(error: Any, raw: bytes, origin: str) -> ContentError:  # noqa:
 class _Open:
     """A container being filled: itself, its anchor, and the key whose value comes next."""
 
-    __slots__ = ("anchor", "key", "key_mark", "node", "start")
+    __slots__ = ("anchor", "flow", "key", "key_mark", "node", "start")
 
-    def __init__(self, node: MapNode | ListNode, anchor: str | None, start: int) -> None:
+    def __init__(self, node: MapNode | ListNode, event: Any, start: int) -> None:  # noqa: ANN401 -- yaml is imported late
         self.node = node
-        self.anchor = anchor
+        self.anchor: str | None = event.anchor
+        self.flow: bool = event.flow_style
         self.start = start
         self.key: str | None = None
         self.key_mark: _Mark | None = None
@@ -216,13 +224,16 @@ class _Anchored(NamedTuple):
 class _Builder:
     """Turns events into nodes, counting what the document costs as it grows."""
 
-    def __init__(self, origin: str) -> None:
+    def __init__(self, origin: str, escaping: str) -> None:
+        """``escaping`` is the text, where a slash in it may be escaped."""
         self._origin = origin
+        self._escaping = escaping
         self._stack: list[_Open] = []
         self._root: Node | None = None
         self._count = 0
         self._aliases = 0
         self._anchors: dict[str, _Anchored] = {}
+        self._names: set[str] = set()
         self._heights: list[tuple[int, int]] = []  # of each open anchored container: its depth, the deepest below it
         self._keys: dict[str, str] = {}
         self._warnings: list[str] = []
@@ -277,6 +288,16 @@ class _Builder:
         text, mark = event.value, event.start_mark
         plain = not event.style
         self._counted(event)
+        if plain and "?" in text and self._stack and self._stack[-1].flow:
+            raise self._error(
+                mark.line + 1, f"{self._path()}: readers differ on a question mark between brackets", _QUOTE
+            )
+        if self._escaping and event.style == '"' and _escapes_slash(self._escaping, event):
+            raise self._error(
+                mark.line + 1,
+                f"{self._path()}: an escaped slash (\\/) is no text for readers of YAML 1.1",
+                "write / alone",
+            )
         top = self._stack[-1] if self._stack else None
         if top is not None and top.key is None and type(top.node) is MapNode:
             top.key = self._keys.get(text) if plain else text
@@ -286,6 +307,7 @@ class _Builder:
             return
         node = Scalar(text, plain, mark)
         if event.anchor:
+            self._name(event.anchor, node)
             self._anchors[event.anchor] = _Anchored(node, 1, 0)
         self._attach(node, top)
 
@@ -300,7 +322,7 @@ class _Builder:
             raise self._error(
                 mark.line + 1,
                 f"{self._path()}: the key {text[:80]!r} is not text for every reader of YAML",
-                "put it in quotes",
+                _QUOTE,
             )
         self._keys[text] = text
         return text
@@ -317,10 +339,19 @@ class _Builder:
         if len(stack) >= DEPTH_LIMIT:
             raise self._error(node.line, f"nested deeper than {DEPTH_LIMIT} levels")
         if event.anchor:
+            self._name(event.anchor, node)
             self._heights.append((len(stack), len(stack)))
-        stack.append(_Open(node, event.anchor, self._count))
+        stack.append(_Open(node, event, self._count))
         if self._heights:
             self._reached(len(stack))
+
+    def _name(self, anchor: str, node: Node) -> None:
+        """Refuse an anchor that was there before: readers differ on what an alias means inside of the second."""
+        if anchor in self._names:
+            raise self._error(
+                node.line, f"{self._path()}: the anchor &{anchor[:80]} is there twice", "rename one of them"
+            )
+        self._names.add(anchor)
 
     def _reached(self, depth: int) -> None:
         start, deepest = self._heights[-1]
@@ -376,7 +407,7 @@ class _Builder:
         """
         line = (top.key_mark.line if top.key_mark else 0) + 1
         path = self._path()
-        if not _same(first, second):
+        if not same_value(first, second):
             raise self._error(
                 line,
                 f"{path}: given twice with different values (first on line {first.line})",
@@ -408,7 +439,12 @@ class _Builder:
         return content_error(self._origin, line, "", why, hint)
 
 
-def _same(first: Node, second: Node) -> bool:
+def _escapes_slash(text: str, event: Any) -> bool:  # noqa: ANN401 -- yaml is imported late
+    written = text[event.start_mark.index : event.end_mark.index]
+    return "\\/" in written.replace("\\\\", "")
+
+
+def same_value(first: Node, second: Node) -> bool:
     """Whether two subtrees say the same, quoting included."""
     pairs: list[tuple[Node, Node]] = [(first, second)]
     while pairs:

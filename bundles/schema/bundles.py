@@ -171,6 +171,13 @@ class BundlesSpec(Struct):
 _NO_SPEC: Final = BundlesSpec()
 
 
+class BundlesStatus(Struct):
+    """Nothing: AWS declares a status without fields."""
+
+
+_NO_STATUS: Final = BundlesStatus()
+
+
 class Bundles(Struct):
     """A Bundles manifest."""
 
@@ -178,7 +185,7 @@ class Bundles(Struct):
     kind: str = ""
     metadata: Metadata = NO_METADATA
     spec: BundlesSpec = _NO_SPEC
-    status: object = None
+    status: BundlesStatus = _NO_STATUS
     unknown: tuple[str, ...] = ()
     """Fields that this model does not know, as dotted paths."""
     warnings: tuple[str, ...] = ()

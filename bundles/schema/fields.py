@@ -34,7 +34,17 @@ from typing import (
 from bundles.scalars import is_true, yaml_type
 from bundles.tree import ListNode, MapNode, Node, Scalar, content_error
 
-__all__ = ["EMPTY_MAP", "FieldSpec", "Remarks", "Struct", "always", "read_fields", "spelled", "struct_fields"]
+__all__ = [
+    "EMPTY_MAP",
+    "FieldSpec",
+    "Remarks",
+    "Struct",
+    "always",
+    "inner_annotation",
+    "read_fields",
+    "spelled",
+    "struct_fields",
+]
 
 T = TypeVar("T")
 Path: TypeAlias = tuple[Any, ...]
@@ -145,6 +155,8 @@ class FieldSpec(NamedTuple):
     model: type[Struct] | None
     """The model its value (or each item of it) has; None when that is not a mapping of fields."""
     always: bool
+    hint: Any
+    """Its annotation, with names resolved."""
 
 
 class _Compiled(NamedTuple):
@@ -170,7 +182,7 @@ def _struct(model: type[Struct]) -> _Compiled:
             continue
         hint = hints[attribute]
         specs[declared.json or _camel(attribute)] = FieldSpec(
-            attribute, _reader(hint), _model_of(hint), declared.always
+            attribute, _reader(hint), _model_of(hint), declared.always, hint
         )
     return _Compiled(specs, {name.casefold(): name for name in specs})
 
@@ -185,7 +197,7 @@ def _camel(name: str) -> str:
     return first + "".join(part[:1].upper() + part[1:] for part in rest)
 
 
-def _inner(hint: Any) -> tuple[Any, bool]:  # noqa: ANN401 -- an annotation is any object
+def inner_annotation(hint: Any) -> tuple[Any, bool]:  # noqa: ANN401 -- an annotation is any object
     """An annotation without ``| None``, and whether it had that."""
     if get_origin(hint) in (Union, UnionType):
         (inner,) = (part for part in get_args(hint) if part is not NoneType)
@@ -194,14 +206,14 @@ def _inner(hint: Any) -> tuple[Any, bool]:  # noqa: ANN401 -- an annotation is a
 
 
 def _model_of(hint: Any) -> type[Struct] | None:  # noqa: ANN401
-    inner, _ = _inner(hint)
+    inner, _ = inner_annotation(hint)
     if get_origin(inner) is tuple:
         inner = get_args(inner)[0]
     return inner if isinstance(inner, type) and issubclass(inner, Struct) else None
 
 
 def _reader(hint: Any) -> Reader:  # noqa: ANN401
-    inner, optional = _inner(hint)
+    inner, optional = inner_annotation(hint)
     if inner is object:
         return lambda node, _path, _remarks: node
     if inner in _SCALARS:

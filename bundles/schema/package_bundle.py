@@ -58,6 +58,16 @@ class PackageBundleSpec(Struct):
 _NO_SPEC: Final = PackageBundleSpec()
 
 
+class PackageBundleStatus(Struct):
+    """What the package controller notes of a bundle in its cluster: the spec that it saw, and a state."""
+
+    spec: PackageBundleSpec = _NO_SPEC
+    state: str = always("")
+
+
+_NO_STATUS: Final = PackageBundleStatus()
+
+
 class PackageBundle(Struct):
     """A bundle of curated packages for one Kubernetes version."""
 
@@ -65,7 +75,7 @@ class PackageBundle(Struct):
     kind: str = ""
     metadata: Metadata = NO_METADATA
     spec: PackageBundleSpec = _NO_SPEC
-    status: object = None
+    status: PackageBundleStatus = _NO_STATUS
     unknown: tuple[str, ...] = ()
     """Fields that this model does not know, as dotted paths."""
     warnings: tuple[str, ...] = ()

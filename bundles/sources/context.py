@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from bundlectl.errors import BundlectlError, RegistryError, TransportError, UsageError
 from bundlectl.events import Listener, Notice, ignore
+from bundles.belief import Belief
 from bundles.origins import rewrite
 
 if TYPE_CHECKING:
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
     from bundles.collection import Collection
     from bundles.lock import Lock
+    from bundles.lock_signature import SignedLock
     from bundles.release import Contents
     from bundles.verify import VerifiedDocument
     from mirror.http import HttpClient
@@ -39,7 +41,7 @@ class SourceContext:
         registry: opens a registry by host; origins are applied by it.
         repository: opens ``host/path`` with origins applied; made of ``registry`` when absent.
         origins: ``--origin``, FROM to TO.
-        verify: the text of ``--verify``, or ``default``.
+        belief: how documents are believed.
         follow: whether documents that a document names are read too.
         no_follow: ``--no-follow`` was said: ``eks-a:`` then stays with the release index.
         release_url: the index of EKS-A releases.
@@ -47,6 +49,7 @@ class SourceContext:
         package_image_registry: where the images of packages are, instead of AWS's.
         listener: told of warnings.
         offline: whether ``--offline`` forbids everything but loopback (and a target).
+        demanding: whether a policy is in force, or nothing is to be believed: trust levels then matter.
         within: the Collections that are being read, outermost first.
     """
 
@@ -54,7 +57,7 @@ class SourceContext:
     registry: Callable[[str], RemoteRegistry]
     repository: Callable[[str], RemoteRepository] | None = None
     origins: Mapping[str, str] = field(default_factory=dict)
-    verify: str = "default"
+    belief: Belief = field(default_factory=Belief)
     follow: bool = True
     no_follow: bool = False
     release_url: str = RELEASE_URL
@@ -62,6 +65,7 @@ class SourceContext:
     package_image_registry: str | None = None
     listener: Listener = ignore
     offline: bool = False
+    demanding: bool = False
     within: tuple[str, ...] = ()
 
     def fetch_url(self, url: str) -> str:
@@ -99,9 +103,9 @@ class SourceContext:
         """Tell the user something they should read."""
         self.listener(Notice("warning", message, artifact))
 
-    def inside(self, collection: str) -> SourceContext:
-        """The context for the sources of a Collection."""
-        return replace(self, within=(*self.within, collection))
+    def inside(self, collection: str, *, demanding: bool) -> SourceContext:
+        """The context for the sources of a Collection, which may have a policy."""
+        return replace(self, within=(*self.within, collection), demanding=self.demanding or demanding)
 
 
 def check_url(url: str) -> str:
@@ -167,6 +171,7 @@ class Loaded:
         documents: in the order they were read.
         contents: what they name.
         lock: what is pinned already.
+        signed: the lock's bytes with its signature, where it has one.
         store: where its content lies.
         collection: the Collection, when the source is one.
         parts: the sources of a Collection.
@@ -179,6 +184,7 @@ class Loaded:
     documents: tuple[SourceDocument, ...] = ()
     contents: Contents
     lock: Lock | None = None
+    signed: SignedLock | None = None
     store: str = ""
     collection: Collection | None = None
     parts: tuple[Loaded, ...] = ()

@@ -9,14 +9,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, cast
 from urllib.parse import urljoin
 
-from bundlectl.errors import ContentError, TransportError, UsageError
+from bundlectl.errors import ContentError, MissingError, TransportError, UsageError
 from bundles.document import parse_document
 from bundles.lock import Lock
+from bundles.lock_signature import SIGNATURE_LIMIT, SIGNATURE_SUFFIX
 from bundles.schema import parse_model
 from bundles.sources.context import DOCUMENT_LIMIT, Loaded, no_contents
-from bundles.sources.following import Reading, believe, join_contents, number_of
+from bundles.sources.following import Reading, believe, believe_lock, join_contents, number_of
 from bundles.sources.local import read_local
-from bundles.verify import accept, refuse_key
+from bundles.verify import accept
 
 if TYPE_CHECKING:
     from bundles.collection import Collection
@@ -24,9 +25,9 @@ if TYPE_CHECKING:
     from bundles.release import Contents
     from bundles.sources.context import SourceContext
 
-__all__ = ["read", "read_bytes"]
+__all__ = ["LOCK_LIMIT", "read", "read_document", "read_signature"]
 
-_LOCK_LIMIT: Final = 256 * 1024 * 1024
+LOCK_LIMIT: Final = 256 * 1024 * 1024
 _LOCK_BEGINNING: Final = b'{"apiVersion":"bundlectl.dev/'
 """Locks are canonical JSON, and may be larger than any document of AWS."""
 
@@ -44,8 +45,8 @@ def read(rest: str, text: str, context: SourceContext) -> Loaded:
         ContentError: malformed, or of an unknown kind.
         VerificationError: it cannot be believed.
     """
-    raw = read_bytes(rest, context)
-    if raw.startswith(_LOCK_BEGINNING) and b'"kind":"Lock"' in raw:
+    raw = read_document(rest, context)
+    if Lock.is_lock(raw):
         return _lock(raw, rest, text, context)
     document = parse_document(raw, origin=rest)
     if document.type == "Lock":
@@ -65,7 +66,7 @@ def read(rest: str, text: str, context: SourceContext) -> Loaded:
     )
 
 
-def read_bytes(location: str, context: SourceContext) -> bytes:
+def read_document(location: str, context: SourceContext, *, limit: int = DOCUMENT_LIMIT) -> bytes:
     """The bytes of a document at a path or URL.
 
     Raises:
@@ -83,10 +84,10 @@ def read_bytes(location: str, context: SourceContext) -> bytes:
             )
         from bundles.sources.s3 import read_s3  # noqa: PLC0415 -- boto3, only where it is asked for
 
-        return read_s3(location, limit=DOCUMENT_LIMIT)
+        return read_s3(location, limit=limit)
     if scheme[1] not in {"https", "http"}:
         raise UsageError(f"{scheme[1]}:// is not supported", artifact=location, hint=_hint())
-    return context.fetch(location)
+    return context.fetch(location, limit=limit)
 
 
 def _local(location: str) -> bytes:
@@ -101,7 +102,7 @@ def _local(location: str) -> bytes:
         )
     if not exists:
         raise UsageError(f"{location[:300]!r} is no file here and of no known form", hint=_hint())
-    limit = _LOCK_LIMIT if _begins_like_a_lock(path) else DOCUMENT_LIMIT
+    limit = LOCK_LIMIT if _begins_like_a_lock(path) else DOCUMENT_LIMIT
     return read_local(path, limit=limit)
 
 
@@ -124,9 +125,33 @@ def _hint() -> str:
 
 
 def _lock(raw: bytes, location: str, text: str, context: SourceContext) -> Loaded:
-    refuse_key(context.verify, location)
-    lock = Lock.from_bytes(raw, origin=location)
-    return Loaded(source=text, kind="Lock", name=lock.name or Path(location).stem, contents=no_contents(), lock=lock)
+    lock, signed = believe_lock(raw, read_signature(location, context), location, context)
+    return Loaded(
+        source=text,
+        kind="Lock",
+        name=lock.name or Path(location).stem,
+        contents=no_contents(),
+        lock=lock,
+        signed=signed,
+    )
+
+
+def read_signature(location: str, context: SourceContext) -> bytes | None:
+    """The signature of a lock, in a file beside it; None where there is none.
+
+    Raises:
+        ContentError: too large.
+        TransportError: it cannot be fetched.
+    """
+    place = f"{location}{SIGNATURE_SUFFIX}"
+    scheme = _SCHEME.match(location)
+    if scheme is None:
+        path = Path(place)
+        return read_local(path, limit=SIGNATURE_LIMIT) if path.exists() else None
+    try:
+        return read_document(place, context, limit=SIGNATURE_LIMIT)
+    except MissingError:
+        return None
 
 
 def _collection(document: Document, location: str, text: str, context: SourceContext) -> Loaded:
@@ -138,8 +163,8 @@ def _collection(document: Document, location: str, text: str, context: SourceCon
         why = "names itself" if key in context.within else f"is nested more than {_COLLECTION_DEPTH} deep"
         raise ContentError(f"the Collection {why}", artifact=location, hint="take the loop out of the Collections")
     model = cast("Collection", parse_model(document))
-    accept(document, model, verify=context.verify, listener=context.listener)
-    inside = context.inside(key)
+    accept(document, model, belief=context.belief, listener=context.listener)
+    inside = context.inside(key, demanding=model.policy is not None)
     sources = dict.fromkeys(_relative(source, location) for source in model.sources)
     parts = tuple(read_source(source, inside) for source in sources)
     return Loaded(

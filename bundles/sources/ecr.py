@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from bundlectl.errors import ConfigError
 from bundles.ecr_hosts import parse_ecr_host
-from bundles.sources.s3 import aws_errors, aws_session
+from bundles.sources.s3 import aws_config, aws_errors, aws_session
 from mirror.remote import Credential
 
 if TYPE_CHECKING:
@@ -55,10 +55,7 @@ class EcrCredentials:
     def _ask(self, host: str, region: str, fips: bool) -> tuple[Credential, datetime]:  # noqa: FBT001 -- of the host
         session = aws_session(host)
         with aws_errors(host):
-            from botocore.config import Config  # noqa: PLC0415 -- with boto3
-
-            config = Config(use_fips_endpoint=fips, connect_timeout=10, read_timeout=30, retries={"mode": "standard"})
-            client = session.client("ecr", region_name=region, config=config)
+            client = session.client("ecr", region_name=region, config=aws_config(use_fips_endpoint=fips))
             try:
                 answer = client.get_authorization_token()
             finally:

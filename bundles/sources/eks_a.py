@@ -8,7 +8,7 @@ from bundlectl.errors import ContentError
 from bundles.document import parse_document
 from bundles.release_index import release_for_version
 from bundles.sources.context import Loaded
-from bundles.sources.document import read_bytes
+from bundles.sources.document import read_document
 from bundles.sources.following import Reading, believe
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def read(rest: str, text: str, context: SourceContext) -> Loaded:
         TransportError: a document cannot be fetched.
     """
     url = context.release_url
-    document = parse_document(read_bytes(url, context), origin=url)
+    document = parse_document(read_document(url, context), origin=url)
     if document.type != "EksaRelease":
         raise ContentError(
             f"a list of EKS-A releases was expected, this is a {document.kind} of {document.api_version}",

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
-from bundlectl.errors import ContentError
+from bundlectl.errors import ContentError, VerificationError
 from bundles.artifact import merge_artifacts
 from bundles.document import parse_document
+from bundles.lock_signature import SIGNATURE_SUFFIX, SignedLock, as_signed, as_unsigned, verify_lock
 from bundles.release import Contents, contents
 from bundles.schema import parse_model
 from bundles.sources.context import SourceDocument
@@ -19,9 +20,10 @@ if TYPE_CHECKING:
     from bundles.agreement import NamedDocument
     from bundles.artifact import Artifact
     from bundles.document import Document, DocumentType
+    from bundles.lock import Lock
     from bundles.sources.context import SourceContext
 
-__all__ = ["LOCKED_KINDS", "Reading", "believe", "join_contents", "number_of"]
+__all__ = ["LOCKED_KINDS", "Reading", "believe", "believe_lock", "join_contents", "number_of"]
 
 LOCKED_KINDS: Final[Mapping[DocumentType, str]] = {
     "EksaRelease": "Release",
@@ -34,20 +36,68 @@ LOCKED_KINDS: Final[Mapping[DocumentType, str]] = {
 _DOCUMENTS: Final = 1_000
 
 
-def believe(document: Document, url: str, context: SourceContext) -> SourceDocument:
-    """Read a document of AWS into its model and check what ``--verify`` asks for.
+def believe(
+    document: Document, url: str, context: SourceContext, *, named: NamedDocument | None = None
+) -> SourceDocument:
+    """Read a document of AWS into its model and check its signature.
 
     Args:
         document: as parsed.
         url: where it came from.
         context: says how it is believed.
+        named: what the document that led here says of it.
 
     Raises:
         ContentError: a field is malformed.
-        VerificationError: its signature does not hold, or none can be checked.
+        VerificationError: its signature does not hold, or is missing where one is needed.
     """
-    verified = accept(document, parse_model(document), verify=context.verify, listener=context.listener)
+    verified = accept(
+        document,
+        parse_model(document),
+        belief=context.belief,
+        listener=context.listener,
+        eksd_signature=(named.signature, named.signature_place) if named else None,
+    )
     return SourceDocument(verified=verified, kind=LOCKED_KINDS[document.type], name=_name(document, url), url=url)
+
+
+def believe_lock(
+    raw: bytes, signature: bytes | None, origin: str, context: SourceContext
+) -> tuple[Lock, SignedLock | None]:
+    """Read a lock, and check its signature with whoever ``--verify`` and the like name.
+
+    Args:
+        raw: the lock.
+        signature: the sigstore bundle kept with it, if there is one.
+        origin: of the lock, for messages.
+        context: says how it is believed.
+
+    Returns:
+        The lock, and its signature where there is one. Unless that held, nothing counts as ``signed``.
+
+    Raises:
+        ContentError: not a lock.
+        VerificationError: a signer was named, and did not sign it.
+    """
+    from bundles.lock import Lock  # noqa: PLC0415 -- only with a lock
+
+    lock = Lock.from_bytes(raw, origin=origin)
+    anchors = context.belief.anchors
+    kept = SignedLock(raw, signature) if signature else None
+    if context.belief.mode == "off":
+        return as_unsigned(lock), kept
+    if anchors is None:
+        state = "its signature was not checked" if signature else "it is not signed"
+        context.warn(f"{state}: what it calls signed counts as declared; name who signed it with --verify KEY", origin)
+        return as_unsigned(lock), kept
+    if signature is None:
+        raise VerificationError(
+            f"is not signed: there is no {origin.rpartition('/')[2]}{SIGNATURE_SUFFIX} beside it",
+            artifact=origin,
+            hint="nothing was done; `bundlectl lock --key KEY` signs a lock",
+        )
+    proof = verify_lock(raw, lock, signature, anchors, origin=origin)
+    return as_signed(lock), SignedLock(raw, signature, proof)
 
 
 def number_of(document: Document) -> int | None:
@@ -127,6 +177,8 @@ class Reading:
         if known is not None:
             # It was read for another's sake; it must still be what this one says.
             named.check(known)
+            if named.signature:
+                believe(known, named.url, self.context, named=named)
             return
         if len(self.documents) >= _DOCUMENTS:
             raise ContentError(
@@ -137,7 +189,7 @@ class Reading:
         document = parse_document(self.context.fetch(named.url), origin=named.url)
         named.check(document)
         self._read[named.url] = document
-        self.add(believe(document, named.url, self.context), follow=True)
+        self.add(believe(document, named.url, self.context, named=named), follow=True)
 
 
 def _mark(artifact: Artifact, followed: set[str]) -> Artifact:

@@ -20,6 +20,7 @@ from mirror.oci.artifact import (
     TITLE_ANNOTATION,
     URL_ANNOTATION,
     file_tag,
+    wrap_file,
 )
 from mirror.oci.mediatype import HELM_CONFIG
 from mirror.oci.reference import by_digest_tag
@@ -191,6 +192,10 @@ class LooseRefs:
             self._held.excluded.add(Excluded(str(ref), "is not a file of a release"))
             return
         layer = layers[0]
+        sha512 = layer.annotations.get(SHA512_ANNOTATION)
+        if wrap_file(url, layer.digest, layer.size, sha512=sha512).manifest.raw != present.root.raw:
+            self._held.excluded.add(Excluded(str(ref), "is a file as another program wraps it"))
+            return
         self._held.artifacts.append(
             LockedArtifact(
                 type="file",
@@ -202,7 +207,7 @@ class LooseRefs:
                 trust=cast("TrustLevel", ref.trust),
                 manifests=tuple(present.manifests),
                 blobs=tuple(present.blobs),
-                sha512=layer.annotations.get(SHA512_ANNOTATION),
+                sha512=sha512,
             )
         )
 

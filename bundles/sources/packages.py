@@ -19,13 +19,14 @@ if TYPE_CHECKING:
     from mirror.oci.descriptor import Descriptor
     from mirror.oci.repository import ReadRepository
 
-__all__ = ["PACKAGE_BUNDLES", "read"]
+__all__ = ["PACKAGE_BUNDLES", "check_package_bundle", "pull_package_bundle", "read"]
 
 _HINT: Final = "it is not a bundle of packages; check --package-registry and --origin"
 PACKAGE_BUNDLES: Final = "eks-anywhere-packages-bundles"
 """The repository of package bundles, below the package registry (``domain.md`` 1.7)."""
 
 _CHANNEL: Final = re.compile(r"[1-9][0-9]{0,2}-[1-9][0-9]{0,3}", re.ASCII)
+_LATEST: Final = re.compile(r"v([1-9][0-9]{0,2}-[1-9][0-9]{0,3})-latest(?:-[a-z]+)?", re.ASCII)
 _NAME: Final = re.compile(r"v([1-9][0-9]{0,2}-[1-9][0-9]{0,3})-[0-9]+(?:-[0-9]+)*", re.ASCII)
 
 
@@ -48,17 +49,13 @@ def read(rest: str, text: str, context: SourceContext) -> Loaded:
     place = f"{name}:{tag}"
     repository = context.open_repository(name)
     descriptor = repository.resolve(tag)
-    document = parse_document(_pull(repository, descriptor, place), origin=place)
+    document = parse_document(pull_package_bundle(repository, descriptor, place), origin=place)
     if document.type != "PackageBundle":
         raise ContentError(f"a PackageBundle was expected, this is a {document.kind}", artifact=place, hint=_HINT)
     wanted = rest if tag == rest else f"v{channel}-…"
     found = _NAME.fullmatch(document.name)
     if document.name != rest and (tag == rest or not found or found[1] != channel):
-        raise VerificationError(
-            f"metadata.name should be {wanted} but is {document.name[:100] or 'missing'}",
-            artifact=place,
-            hint="the tag was moved to another bundle; nothing of it was used",
-        )
+        raise _moved(wanted, document.name, place)
     tags = tuple(sorted({document.name, tag}))
     entry = replace(believe(document, name, context), oci_digest=descriptor.digest, tags=tags)
     reading = Reading(context)
@@ -85,8 +82,43 @@ def _tag(rest: str, text: str) -> tuple[str, str]:
     return match[1], rest
 
 
-def _pull(repository: ReadRepository, descriptor: Descriptor, place: str) -> bytes:
-    """The first layer, whatever its media type: AWS's is called a tar and holds plain YAML."""
+def check_package_bundle(raw: bytes, reference: Reference) -> None:
+    """Refuse a document that is not the package bundle that its tag says.
+
+    Raises:
+        ContentError: not a package bundle.
+        VerificationError: the tag leads to another bundle than it names.
+    """
+    document = parse_document(raw, origin=str(reference))
+    if document.type != "PackageBundle":
+        raise ContentError(
+            f"a PackageBundle was expected, this is a {document.kind}", artifact=str(reference), hint=_HINT
+        )
+    tag = reference.tag or ""
+    latest = _LATEST.fullmatch(tag)
+    found = _NAME.fullmatch(document.name)
+    if latest and (not found or found[1] != latest[1]):
+        raise _moved(f"v{latest[1]}-…", document.name, str(reference))
+    if _NAME.fullmatch(tag) and document.name != tag:
+        raise _moved(tag, document.name, str(reference))
+
+
+def _moved(wanted: str, found: str, place: str) -> VerificationError:
+    return VerificationError(
+        f"metadata.name should be {wanted} but is {found[:100] or 'missing'}",
+        artifact=place,
+        hint="the tag was moved to another bundle; nothing of it was used",
+    )
+
+
+def pull_package_bundle(repository: ReadRepository, descriptor: Descriptor, place: str) -> bytes:
+    """The document in a package bundle: the first layer, whatever its media type.
+
+    AWS's is called a tar and holds plain YAML.
+
+    Raises:
+        ContentError: it has no layer, or is larger than a document may be.
+    """
     manifest = repository.manifest(descriptor)
     config = manifest.document.get("config")
     layers = manifest.children()[1 if config is not None else 0 :]

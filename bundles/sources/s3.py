@@ -11,7 +11,7 @@ from bundlectl.errors import BundlectlError, ConfigError, ContentError, MissingE
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["aws_errors", "aws_session", "read_s3"]
+__all__ = ["aws_config", "aws_errors", "aws_session", "read_s3"]
 
 _URL: Final = re.compile(r"s3://([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])/(.+)", re.DOTALL)
 _LIMIT: Final = 16 * 1024 * 1024
@@ -44,7 +44,7 @@ def read_s3(url: str, *, limit: int = _LIMIT) -> bytes:
         raise UsageError(f"{url[:300]!r} is not an S3 URL", hint="write s3://BUCKET/KEY")
     session = aws_session(url)
     with aws_errors(url):
-        client = session.client("s3", config=_config())
+        client = session.client("s3", config=aws_config())
         try:
             answer = client.get_object(Bucket=match[1], Key=match[2])
             with answer["Body"] as body:
@@ -78,16 +78,22 @@ def aws_session(artifact: str) -> Any:  # noqa: ANN401 -- boto3 is optional and 
         return boto3.Session()
 
 
-def _config() -> Any:  # noqa: ANN401
+def aws_config(**more: Any) -> Any:  # noqa: ANN401
+    """The settings of a client of boto3, and those that only this one has."""
     from botocore.config import Config  # noqa: PLC0415 -- with boto3
 
-    return Config(connect_timeout=10, read_timeout=60, retries={"mode": "standard", "max_attempts": 4})
+    options: dict[str, Any] = {"connect_timeout": 10, "read_timeout": 60}
+    options["retries"] = {"mode": "standard", "max_attempts": 4}
+    # Any other mode of the environment's may ask the metadata service where this is.
+    options["defaults_mode"] = "legacy"
+    return Config(**options, **more)
 
 
 @contextmanager
 def aws_errors(artifact: str) -> Iterator[None]:
     """Turn what boto3 raises into errors of bundlectl."""
     from botocore import exceptions as boto  # noqa: PLC0415 -- with boto3
+    from botocore.parsers import ResponseParserError  # noqa: PLC0415 -- with boto3
     from urllib3.exceptions import HTTPError  # noqa: PLC0415 -- with boto3
 
     try:
@@ -107,6 +113,9 @@ def aws_errors(artifact: str) -> Iterator[None]:
             artifact=artifact,
             hint="set AWS_REGION, and credentials with AWS_PROFILE or AWS_ACCESS_KEY_ID",
         ) from error
+    except (ResponseParserError, AttributeError, LookupError, TypeError) as error:
+        # What the SDK trips over where an answer is of another shape than it expects.
+        raise TransportError("what answered is not AWS", artifact=artifact, hint="check AWS_ENDPOINT_URL") from error
 
 
 def _refused(response: Any, artifact: str) -> BundlectlError:  # noqa: ANN401

@@ -5,20 +5,23 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from bundlectl.errors import ContentError, MissingError
+from bundlectl.errors import ContentError, MissingError, UsageError
 from bundles.artifact import Excluded
 from bundles.lock import Lock, LockedSource
+from bundles.lock_signature import as_unsigned
 from bundles.selection import Selection
 from bundles.sources.context import Loaded, no_contents
+from bundles.sources.following import believe_lock
 from bundles.sources.held import Held, LooseRefs
 
 if TYPE_CHECKING:
     from bundles.lock import LockedArtifact, LockedManifest
+    from bundles.lock_signature import SignedLock
     from bundles.sources.context import SourceContext
     from mirror.layout import Store
     from mirror.oci.digest import Digest
 
-__all__ = ["read"]
+__all__ = ["believe_collection", "read"]
 
 _HINT: Final = "download it again into this store"
 
@@ -32,8 +35,9 @@ def read(rest: str, text: str, context: SourceContext) -> Loaded:
         StoreError: not a store, or one that cannot be read.
         MissingError: no collection of that name.
         ContentError: a lock in the store is damaged, or content is missing.
+        VerificationError: a signer was named, and did not sign the collection.
+        UsageError: a signer was named, and the store holds several collections.
     """
-    del context
     from mirror.layout import Store  # noqa: PLC0415 -- only with a store
 
     path, name = _part(rest)
@@ -42,11 +46,61 @@ def read(rest: str, text: str, context: SourceContext) -> Loaded:
         if name and name not in kept:
             known = ", ".join(sorted(kept)[:10]) or "none"
             raise MissingError(f"holds no collection {name!r}", artifact=str(path), hint=f"it has {known}")
-        locks = [Lock.from_bytes(kept[key], origin=f"{path}#{key}") for key in ([name] if name else sorted(kept))]
-        lock = locks[0] if name else _everything(store, locks, text, path)
+        believed = [believe_collection(store, key, kept[key], context) for key in ([name] if name else sorted(kept))]
+        if name:
+            lock, signed = believed[0]
+        elif context.belief.mode == "key" or context.belief.anchors is not None:
+            lock, signed = _only_signed(believed, path)
+        else:
+            lock, signed = _everything(store, [lock for lock, _ in believed], text, path), None
+    if context.demanding and (signed is None or signed.proof is None):
+        lock = _undemanded(lock, path, context)
     return Loaded(
-        source=text, kind="store", name=name or path.absolute().name, contents=no_contents(), lock=lock, store=str(path)
+        source=text,
+        kind="store",
+        name=name or path.absolute().name,
+        contents=no_contents(),
+        lock=lock,
+        signed=signed,
+        store=str(path),
     )
+
+
+def believe_collection(store: Store, name: str, raw: bytes, context: SourceContext) -> tuple[Lock, SignedLock | None]:
+    """A collection's lock. Unless it is signed, or a signer is named, a store believes what it wrote down itself.
+
+    Raises:
+        ContentError: the lock is damaged.
+        VerificationError: a signer was named, and did not sign it.
+    """
+    origin = f"{store.path}#{name}"
+    signature = store.collection_signature(name)
+    if signature is None and context.belief.anchors is None:
+        return Lock.from_bytes(raw, origin=origin), None
+    return believe_lock(raw, signature, origin, context)
+
+
+def _undemanded(lock: Lock, path: Path, context: SourceContext) -> Lock:
+    """The lock where it matters how far things are believed: whoever had the folder could write what they like."""
+    believed = as_unsigned(lock)
+    if believed != lock:
+        context.warn(
+            "nobody signed what the store says: what it calls signed counts as declared; name the signer of a "
+            "collection with --verify KEY",
+            str(path),
+        )
+    return believed
+
+
+def _only_signed(believed: list[tuple[Lock, SignedLock | None]], path: Path) -> tuple[Lock, SignedLock | None]:
+    """The one collection of a store, where everything must be signed: what is beside collections never is."""
+    if len(believed) != 1:
+        raise UsageError(
+            f"holds {len(believed) or 'no'} collections, and each is signed by itself",
+            artifact=str(path),
+            hint="name the one that is meant: store:DIR#NAME",
+        )
+    return believed[0]
 
 
 def _part(rest: str) -> tuple[Path, str]:

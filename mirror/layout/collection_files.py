@@ -18,6 +18,7 @@ __all__ = ["CollectionFiles", "required_blobs"]
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _SUFFIX: Final = ".json"
 _LIMIT: Final = 256 * 1024 * 1024
+_SIGNATURE_LIMIT: Final = 64 * 1024 * 1024
 
 
 class CollectionFiles:
@@ -29,11 +30,12 @@ class CollectionFiles:
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory / "collections"
+        self._signatures = directory / "signatures"
         self._lock = directory / "lock"
         self._scratch = directory / "tmp"
 
-    def put(self, name: str, lock: bytes) -> None:
-        """Keep a lock under a name, replacing what was there.
+    def put(self, name: str, lock: bytes, signature: bytes | None = None) -> None:
+        """Keep a lock under a name, and its signature; both replace what was there.
 
         Raises:
             UsageError: the name could not be a file's name everywhere.
@@ -45,7 +47,27 @@ class CollectionFiles:
                 hint="up to 128 letters, digits and . _ -, beginning with a letter or digit",
             )
         with locked(self._lock):
+            kept = self._signatures / f"{name}{_SUFFIX}"
+            # Never the signature of one lock beside another: without one nothing is believed by mistake.
+            with mapped_errors(kept, action="remove"):
+                kept.unlink(missing_ok=True)
             write_atomically(self._directory / f"{name}{_SUFFIX}", lock, scratch=self._scratch)
+            if signature is not None:
+                with mapped_errors(kept.parent, action="make"):
+                    kept.parent.mkdir(exist_ok=True)  # a store of an earlier version has none
+                write_atomically(kept, signature, scratch=self._scratch)
+
+    def signature(self, name: str) -> bytes | None:
+        """The signature of a collection's lock; None where it has none.
+
+        Raises:
+            ContentError: not a regular file, or larger than 64 MiB.
+            StoreError: it cannot be read.
+        """
+        path = self._signatures / f"{name}{_SUFFIX}"
+        if not _NAME.fullmatch(name) or not path.exists():
+            return None
+        return read_small(path, limit=_SIGNATURE_LIMIT, artifact=f"signature of collection {name}")
 
     def all(self) -> dict[str, bytes]:
         """Every collection's lock by its name, sorted by name.

@@ -18,13 +18,14 @@ from mirror.layout.collection_files import CollectionFiles
 from mirror.layout.filesystem import fsync_directory, locked, mapped_errors, read_small, regular_size, write_atomically
 from mirror.layout.index import IndexFile, adopted_records, foreign_entries
 from mirror.layout.log import RefLog
+from mirror.layout.newest import NewestFile
 from mirror.layout.repository import LayoutRepository, load_manifest
 from mirror.layout.sessions import UploadSessions
 from mirror.oci.digest import Digest
 from mirror.oci.manifest import canonical_json
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from types import TracebackType
 
     from bundlectl.events import Listener
@@ -64,6 +65,7 @@ class Store:
         self._blobs = BlobDirectory(path, read_only=read_only, cancelled=cancelled)
         self._sessions = UploadSessions(own / "uploads", self._blobs)
         self._collections = CollectionFiles(own)
+        self._newest = NewestFile(own)
 
     @classmethod
     def open(
@@ -256,15 +258,15 @@ class Store:
 
     # Collections
 
-    def put_collection(self, name: str, lock: bytes) -> None:
-        """Keep a lock's bytes under a name, replacing what was there.
+    def put_collection(self, name: str, lock: bytes, signature: bytes | None = None) -> None:
+        """Keep a lock's bytes under a name, and its signature; both replace what was there.
 
         Raises:
             UsageError: it cannot be a name.
             StoreError: the store cannot be written.
         """
         self._check_writable()
-        self._collections.put(name, lock)
+        self._collections.put(name, lock, signature)
 
     def collections(self) -> dict[str, bytes]:
         """The bytes of every collection's lock by name, sorted.
@@ -273,6 +275,33 @@ class Store:
             ContentError: one is not a regular file, or too large.
         """
         return self._collections.all()
+
+    def collection_signature(self, name: str) -> bytes | None:
+        """The signature that was kept with a collection's lock; None where there is none.
+
+        Raises:
+            ContentError: not a regular file, or too large.
+        """
+        return self._collections.signature(name)
+
+    # Releases
+
+    def newest(self) -> dict[str, tuple[tuple[int, ...], str]]:
+        """Age and name of the newest release that was seen, by kind and channel.
+
+        Raises:
+            ContentError: what is remembered is damaged.
+        """
+        return self._newest.read()
+
+    def remember(self, ages: Mapping[str, tuple[tuple[int, ...], str]]) -> None:
+        """Remember releases that are newer than those seen before.
+
+        Raises:
+            StoreError: the store cannot be written.
+        """
+        self._check_writable()
+        self._newest.raise_to(ages)
 
     # The whole
 
@@ -455,6 +484,7 @@ def _make_directories(path: Path) -> None:
             "bundlectl/partial",
             "bundlectl/uploads",
             "bundlectl/collections",
+            "bundlectl/signatures",
             "blobs/sha256",
         ):
             (path / name).mkdir(parents=True, exist_ok=True)

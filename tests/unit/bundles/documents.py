@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bundlectl.events import Event, Notice
+from bundles.belief import Belief
 from bundles.document import Document, parse_document
 from bundles.release import Contents, contents
 from bundles.schema import Model, parse_model
-from bundles.verify import DEFAULT, VerifiedDocument, accept
+from bundles.verify import VerifiedDocument, accept
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,6 +22,8 @@ SHARED = Path(__file__).resolve().parents[4] / "shared" / "data"
 A = "a" * 64
 B = "b" * 64
 C512 = "c" * 128
+UNCHECKED = Belief(mode="off")
+"""For documents that nobody signed."""
 
 BUNDLES = f"""\
 apiVersion: anywhere.eks.amazonaws.com/v1alpha1
@@ -180,9 +183,9 @@ def model(text: str, origin: str = "eksa.yaml") -> Model:
     return parse_model(document(text, origin))
 
 
-def verified(text: str | bytes, origin: str = "eksa.yaml", *, verify: str = DEFAULT) -> VerifiedDocument:
+def verified(text: str | bytes, origin: str = "eksa.yaml", *, belief: Belief = UNCHECKED) -> VerifiedDocument:
     found = document(text, origin)
-    return accept(found, parse_model(found), verify=verify, listener=lambda _event: None)
+    return accept(found, parse_model(found), belief=belief, listener=lambda _event: None)
 
 
 def listed(text: str | bytes, origin: str = "eksa.yaml", **options: str | None) -> Contents:

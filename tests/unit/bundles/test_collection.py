@@ -8,6 +8,7 @@ from jsonschema import Draft202012Validator
 
 from bundlectl.errors import ContentError
 from bundles.collection import Collection, CollectionTarget, parse_collection
+from bundles.policy_file import CollectionPolicy
 from mirror.oci.platform import Platform
 from tests.unit.bundles.documents import BUNDLES, document
 
@@ -51,7 +52,7 @@ def test_a_full_collection_is_read() -> None:
         exclude=("flux",),
         referrers=False,
         target=CollectionTarget(registry="harbor.example:8443/eks", map={"public.ecr.aws": "upstream"}),
-        policy="policy.yaml",
+        policy=CollectionPolicy("site.yaml", path="policy.yaml"),
     )
 
 

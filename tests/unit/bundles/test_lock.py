@@ -12,6 +12,7 @@ from bundlectl.errors import ContentError
 from bundles.artifact import Excluded
 from bundles.lock import Lock, LockedArtifact, LockedManifest, LockedReferrer, LockedSource
 from bundles.selection import Selection
+from mirror.oci.artifact import wrap_file
 from mirror.oci.digest import Digest
 from mirror.oci.manifest import canonical_json
 from mirror.oci.platform import Platform
@@ -145,6 +146,7 @@ def test_a_platform_that_an_index_states_by_half_does_not_make_a_lock_that_canno
         (lambda found: found.update(reference="b"), "names no registry"),
         (lambda found: found.update(type="file", reference="file:///etc/passwd"), "not the URL"),
         (lambda found: found.update(platforms=["linux"]), "platforms"),
+        (lambda found: found["referrers"][0].update(digest=str(ROOT)), "its own digest"),  # type: ignore[index]
     ],
 )
 def test_a_lock_whose_artifact_was_altered_is_refused(alter: Callable[[dict[str, object]], None], told: str) -> None:
@@ -152,6 +154,48 @@ def test_a_lock_whose_artifact_was_altered_is_refused(alter: Callable[[dict[str,
     alter(document["artifacts"][0])
     with pytest.raises(ContentError, match=told):
         Lock.from_bytes(canonical_json(document), origin="x")
+
+
+def file(*manifests: Digest, sha512: str | None = None) -> LockedArtifact:
+    url = "https://files.example/tool"
+    wrapped = wrap_file(url, LAYER, 7, sha512=sha512)
+    return LockedArtifact(
+        type="file",
+        name="tool",
+        reference=url,
+        digest=LAYER,
+        size=7,
+        media_type="application/octet-stream",
+        trust="off",
+        manifests=manifests or (wrapped.manifest.descriptor.digest,),
+        blobs=(LAYER, *wrapped.blobs),
+        sha512=sha512,
+    )
+
+
+def lock_of_file(item: LockedArtifact) -> Lock:
+    return replace(lock(item), blobs=dict.fromkeys(item.all_digests(), 7))
+
+
+def test_a_file_travels_in_the_manifest_that_is_made_of_it_and_in_no_other() -> None:
+    (own,) = file().manifests
+    raw = lock_of_file(file()).to_bytes()
+    assert Lock.from_bytes(raw, origin="x").artifacts[0].manifests == (own,)
+    for manifests in ((ROOT,), (ROOT, own), (own, ROOT)):
+        with pytest.raises(ContentError, match="another manifest"):
+            lock_of_file(file(*manifests)).to_bytes()
+    document = json.loads(raw)
+    document["artifacts"][0]["sha512"] = "0" * 128
+    with pytest.raises(ContentError, match="another manifest"):
+        Lock.from_bytes(canonical_json(document), origin="x")
+
+
+def test_a_file_of_two_locks_is_one_file_with_the_sha512_that_either_states() -> None:
+    plain, checked = file(), file(sha512="0" * 128)
+    for one, other in ((plain, checked), (checked, plain)):
+        joined = one.joined(other, {})
+        assert (joined.manifests, joined.sha512, joined.size) == (checked.manifests, checked.sha512, 7)
+        assert lock_of_file(joined).to_bytes()
 
 
 def test_a_lock_with_half_of_a_surrogate_pair_is_refused() -> None:

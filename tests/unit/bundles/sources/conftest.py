@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from bundles.belief import Belief
 from bundles.sources.context import SourceContext
 from mirror.http import HttpClient, Transport
 from mirror.oci.digest import Digest
@@ -101,7 +102,7 @@ def site() -> Iterator[Site]:
 
 @pytest.fixture
 def context(site: Site) -> Iterator[SourceContext]:
-    """Reads from the site: AWS's hosts and https://docs.example lie there, by --origin."""
+    """Reads from the site: AWS's hosts and https://docs.example lie there, by --origin. Signatures are not checked."""
     with HttpClient(Transport(retries=1, max_wait=0.05, backoff=0.01), listener=site.events.append) as client:
 
         def registry(host: str) -> RemoteRegistry:
@@ -109,5 +110,10 @@ def context(site: Site) -> Iterator[SourceContext]:
             return RemoteRegistry(host, client=client, credentials=CredentialStore(), origin=reached)
 
         yield SourceContext(
-            connect=lambda: client, registry=registry, origins=site.origins, listener=site.events.append, follow=True
+            connect=lambda: client,
+            registry=registry,
+            origins=site.origins,
+            belief=Belief(mode="off"),
+            listener=site.events.append,
+            follow=True,
         )

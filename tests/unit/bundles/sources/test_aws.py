@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import base64
 import io
+import socket
 import sys
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import boto3
 import pytest
 from botocore.exceptions import ClientError
+from botocore.parsers import ResponseParserError
 from moto.server import ThreadedMotoServer
 from urllib3.exceptions import ProtocolError
 
@@ -108,6 +110,27 @@ def test_an_endpoint_that_does_not_answer_is_a_transport_error(monkeypatch: pyte
         read_s3("s3://releases/x")
 
     assert caught.value.retryable
+
+
+@pytest.mark.usefixtures("aws")
+def test_no_mode_of_the_environment_makes_the_sdk_ask_the_metadata_service(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as metadata:
+        metadata.settimeout(0)
+        monkeypatch.delenv("AWS_EC2_METADATA_DISABLED")
+        monkeypatch.setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", f"http://127.0.0.1:{metadata.getsockname()[1]}")
+        monkeypatch.setenv("AWS_DEFAULTS_MODE", "auto")
+        with pytest.raises(MissingError):
+            read_s3("s3://releases/none.yaml")
+        assert EcrCredentials()(HOST) is not None
+        with pytest.raises(BlockingIOError):
+            metadata.accept()
+
+
+@pytest.mark.usefixtures("aws")
+def test_an_answer_of_another_shape_is_a_transport_error() -> None:
+    for error in (AttributeError("get"), KeyError("Error"), TypeError("None"), ResponseParserError("not XML")):
+        with pytest.raises(TransportError, match="not AWS"), aws_errors("s3://x/y"):
+            raise error
 
 
 @pytest.mark.usefixtures("aws")

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bundlectl.errors import ConfigError, ContentError, MissingError, TransportError, UsageError, VerificationError
+from bundles.belief import Belief
 from bundles.lock import Lock, LockedSource
 from bundles.selection import Selection
 from bundles.sources import read_source
 from mirror.http import HttpClient, Transport
+from tests.unit.bundles.signed_documents import BY_KEY
 
 from .documents import SHA, bundles, eksd, package_bundle, release_index
 
@@ -127,12 +129,17 @@ def test_a_file_that_may_not_be_read_is_a_configuration_error(tmp_path: Path, co
         read_source(str(path), context)
 
 
-def test_an_unknown_verifier_ends_it(tmp_path: Path, context: SourceContext) -> None:
+@pytest.mark.parametrize("belief", [Belief(), BY_KEY])
+def test_an_unsigned_document_ends_it_unless_that_is_asked_for(
+    belief: Belief, tmp_path: Path, context: SourceContext, site: Site
+) -> None:
     path = tmp_path / "manifest.yaml"
     path.write_bytes(bundles())
 
-    with pytest.raises(VerificationError):
-        read_source(str(path), replace(context, verify="nonsense.pem", follow=False))
+    with pytest.raises(VerificationError, match="is not signed"):
+        read_source(str(path), replace(context, belief=belief))
+
+    assert site.requests == []
 
 
 @pytest.fixture
@@ -258,8 +265,8 @@ def test_a_path_is_relative_to_the_working_directory(
 def test_a_key_is_never_ignored_for_a_lock(tmp_path: Path, context: SourceContext, lock: bytes) -> None:
     (tmp_path / "a.lock.json").write_bytes(lock)
 
-    with pytest.raises(VerificationError, match="checks none yet"):
-        read_source(str(tmp_path / "a.lock.json"), replace(context, verify="site.pub"))
+    with pytest.raises(VerificationError, match=r"is not signed: there is no a\.lock\.json\.sigstore\.json beside it"):
+        read_source(str(tmp_path / "a.lock.json"), replace(context, belief=BY_KEY))
 
 
 def test_a_collection_in_a_collection_gives_what_it_selects(tmp_path: Path, context: SourceContext) -> None:

@@ -11,7 +11,14 @@ from bundles.lock import Lock, LockedArtifact, LockedManifest, LockedSource
 from bundles.selection import Selection
 from bundles.sources import read_source
 from mirror.layout import Store
-from mirror.oci.artifact import FILES_REPOSITORY, MANIFESTS_REPOSITORY, file_tag, wrap_document, wrap_file
+from mirror.oci.artifact import (
+    FILES_REPOSITORY,
+    MANIFESTS_REPOSITORY,
+    URL_ANNOTATION,
+    file_tag,
+    wrap_document,
+    wrap_file,
+)
 from mirror.oci.artifact import wrap_package_bundle as wrap_bundle
 from mirror.oci.digest import Digest
 from mirror.oci.manifest import Manifest
@@ -207,6 +214,22 @@ def test_files_and_documents_are_found_again_as_what_they_were(filler: Filler, c
     assert by_kind["PackageBundle"].oci_digest == packages.descriptor.digest
     assert by_kind["PackageBundle"].tags == ("v1-33-120", "v1-33-latest")
     assert by_kind["PackageBundle"].url == PACKAGES
+
+
+def test_a_file_that_another_program_wrapped_is_left_out_with_the_reason(
+    filler: Filler, context: SourceContext
+) -> None:
+    url = "https://files.example/a.iso"
+    wrapped = wrap_file(url, filler.store.put(b"iso"), 3)
+    document = {**wrapped.manifest.document, "annotations": {URL_ANNOTATION: url, "by": "another"}}
+    other = replace(wrapped, manifest=Manifest.render(document))
+    filler.wrapped(FILES_REPOSITORY, other, file_tag(url))
+    filler.image("r.example/a", "1")
+
+    lock = read_lock(filler, context)
+
+    assert [item.type for item in lock.artifacts] == ["image"]
+    assert [item.reason for item in lock.excluded] == ["is a file as another program wraps it"]
 
 
 def test_what_a_collection_has_is_not_pinned_again(filler: Filler, context: SourceContext) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from bundlectl.errors import MissingError, StoreError, UsageError
+from bundlectl.errors import ContentError, MissingError, StoreError, UsageError
 from mirror.layout import Store
 from mirror.oci.digest import Digest
 
@@ -151,6 +151,63 @@ def test_collections_are_kept_byte_for_byte(store: Store) -> None:
     store.put_collection("b", b"one")
     store.put_collection("b", b"two")
     assert store.collections() == {"b": b"two", "eks-a-v0.24.1": b'{"a": 1}\n'}
+
+
+def test_a_collection_is_kept_with_its_signature_and_loses_it_when_it_is_replaced(store: Store) -> None:
+    store.put_collection("c", b"one", b"signature of one")
+    assert store.collection_signature("c") == b"signature of one"
+    store.put_collection("d", b"other", b"signature of other")
+    store.put_collection("c", b"two")
+    assert store.collection_signature("c") is None
+    store.put_collection("d", b"other", b"another signature")
+    assert (store.collections()["d"], store.collection_signature("d")) == (b"other", b"another signature")
+    for name in ("e", "", "../collections/c", "a\0b"):
+        assert store.collection_signature(name) is None
+
+
+def test_a_store_of_a_version_without_signatures_takes_them(store: Store, path: Path) -> None:
+    (path / "bundlectl" / "signatures").rmdir()
+    assert store.collection_signature("c") is None
+    store.put_collection("c", b"one")
+    store.put_collection("c", b"one", b"signature")
+    assert store.collection_signature("c") == b"signature"
+
+
+def test_a_collection_never_has_the_signature_of_another_lock_whenever_it_is_cut(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mirror.layout import collection_files  # noqa: PLC0415 -- what is cut
+
+    store.put_collection("c", b"one", b"signature of one")
+    write = collection_files.write_atomically
+    for allowed in (0, 1):
+        left = iter([True] * allowed)
+
+        def cut(*arguments: Any, left: Any = left, **more: Any) -> None:
+            if not next(left, False):
+                raise StoreError("cut")
+            write(*arguments, **more)
+
+        monkeypatch.setattr(collection_files, "write_atomically", cut)
+        with pytest.raises(StoreError, match="cut"):
+            store.put_collection("c", b"two", b"signature of two")
+        assert store.collection_signature("c") is None
+
+
+@pytest.mark.parametrize("damage", ["large", "folder", "link"])
+def test_a_signature_that_is_no_small_file_is_refused(store: Store, path: Path, damage: str) -> None:
+    store.put_collection("c", b"one", b"signature")
+    kept = path / "bundlectl" / "signatures" / "c.json"
+    kept.unlink()
+    if damage == "large":
+        with kept.open("wb") as file:
+            file.truncate(64 * 1024 * 1024 + 1)
+    elif damage == "folder":
+        kept.mkdir()
+    else:
+        kept.symlink_to("/dev/zero")
+    with pytest.raises(ContentError, match="signature of collection c"):
+        store.collection_signature("c")
 
 
 @pytest.mark.parametrize("name", ["", "../x", "a/b", ".hidden", "-x", "a" * 129, "a\n", "a\0b", "é"])
