@@ -24,9 +24,11 @@ NOUNS: Final = (
     "lock",
     "download",
     "mirror",
+    "sign",
     "verify",
     "serve",
     "store",
+    "keys",
     "quickstart",
 )
 """Modules below ``bundlectl.cli``, in the order of ``--help``; each has ``register(app)``."""
@@ -166,7 +168,10 @@ def _start(
 
 
 def _settable(parameter: Any) -> bool:  # noqa: ANN401 -- click's parameter
-    return parameter.param_type_name == "option" and parameter.name not in _UNSETTABLE
+    # A name that is one of Python's keywords could not be given under that name.
+    return (
+        parameter.param_type_name == "option" and parameter.name not in _UNSETTABLE and not parameter.name.endswith("_")
+    )
 
 
 def _kind(parameter: Any) -> OptionKind:  # noqa: ANN401 -- click's parameter

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from bundlectl.cli.weakening import Weakening
 from bundlectl.errors import UsageError
 from bundlectl.settings import HostSettings
 
@@ -45,17 +46,21 @@ def build_request(
     origin: SourceOptions,
     trust: TrustOptions,
     follow: bool | None = None,
+    key: str = "",
 ) -> SourceRequest:
     """Say what is wanted, and how it is believed.
 
     Raises:
         UsageError: a platform or key is malformed.
+        KeyProviderError: the key of ``--verify`` cannot be read.
     """
+    from bundlectl.cli.believing import build_trust  # noqa: PLC0415 -- not for --help
     from bundlectl.operations.request import RELEASE_URL, SourceRequest  # noqa: PLC0415 -- not for --help
     from bundles.selection import Selection  # noqa: PLC0415 -- not for --help
     from mirror.oci.platform import Platform  # noqa: PLC0415 -- not for --help
 
     invocation.console.detail(f"reading {', '.join(sources)}")
+    believed = build_trust(invocation, trust, source=origin, key=key)
     return SourceRequest(
         sources=sources,
         selection=Selection(
@@ -68,7 +73,11 @@ def build_request(
             files=not selection.no_files,
             render_charts=origin.render_charts,
         ),
-        verify=trust.verify or "default",
+        belief=believed.belief,
+        policies=believed.policies,
+        weakened=believed.weakened,
+        load_key=believed.load_key,
+        allow_rollback=trust.allow_rollback,
         follow=follow,
         release_url=origin.release_url or RELEASE_URL,
         package_registry=origin.package_registry or None,
@@ -255,25 +264,18 @@ def _weakened(
 ) -> tuple[str, ...]:
     """Tell of what weakens trust, with where it came from; return it as it is recorded."""
     path = invocation.start.settings.path
-    recorded: list[str] = []
-
-    def tell(what: str, where: str | None) -> None:
-        where = where or "default"
-        invocation.console.warning(f"{what} ({where})")
-        # The path of a file says nothing at another site, and a lock must not differ by it.
-        recorded.append(f"{what} ({'configuration file' if where.startswith('file ') else where})")
-
+    weakening = Weakening(invocation)
     if trust and trust.verify == "off":
-        tell("signatures of release manifests are not verified", invocation.came_from("--verify"))
+        weakening.tell("signatures of release manifests are not verified", "--verify")
     for host in transport.insecure_skip_tls_verify:
-        tell(f"the certificate of {host} is not checked", invocation.came_from("--insecure-skip-tls-verify"))
+        weakening.tell(f"the certificate of {host} is not checked", "--insecure-skip-tls-verify")
     for host in transport.plain_http:
-        tell(f"{host} is reached by plain HTTP", invocation.came_from("--plain-http"))
+        weakening.tell(f"{host} is reached by plain HTTP", "--plain-http")
     for host, found in invocation.start.settings.transport.items():
         if found.insecure_skip_tls_verify and host not in transport.insecure_skip_tls_verify:
-            tell(f"the certificate of {host} is not checked", f"file {path}")
+            weakening.tell_from(f"the certificate of {host} is not checked", f"file {path}")
         if found.plain_http and host not in transport.plain_http:
-            tell(f"{host} is reached by plain HTTP", f"file {path}")
+            weakening.tell_from(f"{host} is reached by plain HTTP", f"file {path}")
     for pair in origin.origin if origin else ():
-        tell(f"origin {pair}", invocation.came_from("--origin"))
-    return tuple(recorded)
+        weakening.tell(f"origin {pair}", "--origin")
+    return weakening.recorded

@@ -15,7 +15,7 @@ from bundlectl.errors import BundlectlError
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-__all__ = ["Console", "discard_output", "error_document", "printable"]
+__all__ = ["Console", "discard_output", "error_document", "one_line", "printable"]
 
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 _UNSAFE_IN_JSON: Final = re.compile(rf"{_CONTROL.pattern}|[\ud800-\udfff]")
@@ -43,8 +43,15 @@ def error_document(error: BundlectlError) -> dict[str, Any]:
     }
 
 
+def one_line(text: str) -> str:
+    """Make all of other people's text visible on one line, so that none of it passes for lines of ours."""
+    return printable(text).replace("\n", "\\n").replace("\t", "\\t")
+
+
 class Console:
     """Where a command writes. Thread-safe.
+
+    What is noted, warned of or an error is one line each, whatever is in it.
 
     Args:
         quiet: keep remarks and progress to yourself; warnings and errors still show.
@@ -85,8 +92,8 @@ class Console:
             self._say(text)
 
     def debug(self, text: str) -> None:
-        """Say something that only those see who asked with ``--debug``; the caller knows whether they did."""
-        self._say(text)
+        """Say something, of many lines perhaps, to those who asked with ``--debug``; the caller knows who did."""
+        self._write_line(printable(text))
 
     def warning(self, text: str) -> None:
         """Say something that must not be missed."""
@@ -105,7 +112,9 @@ class Console:
 
     def _say(self, text: str, *, label: str = "", style: str = "") -> None:
         mark = f"\x1b[{style}m{label}:\x1b[0m" if self.color else f"{label}:"
-        line = f"{mark} {printable(text)}" if label else printable(text)
+        self._write_line(f"{mark} {one_line(text)}" if label else one_line(text))
+
+    def _write_line(self, line: str) -> None:
         with self._lock:
             if self._through is not None:
                 self._through(line)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["Environment", "read_environment"]
 
 _SYSTEM_CONFIG = Path("/etc/bundlectl/config.toml")
+_PIN = "BUNDLECTL_PKCS11_PIN"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +36,12 @@ class Environment:
     """Where bundlectl may keep what is worth keeping and is neither configuration nor a store."""
     no_color: bool = False
     dumb_terminal: bool = False
+    cosign_password: bytes | None = field(default=None, repr=False)
+    """``COSIGN_PASSWORD``: of encrypted key files. Empty is a password, too."""
+    eksa_public_key: str = ""
+    """``EKSA_PUBLIC_KEY``: base64 DER, in place of AWS's key for package bundles, as for AWS's own controller."""
+    pkcs11_pin: bytes | None = field(default=None, repr=False)
+    """``BUNDLECTL_PKCS11_PIN``: of a token. It is taken out of the process's environment when it is read."""
 
 
 def read_environment(variables: Mapping[str, str] | None = None, *, home: Path | None = None) -> Environment:
@@ -56,7 +63,19 @@ def read_environment(variables: Mapping[str, str] | None = None, *, home: Path |
         state_home=_state_home(values, folder) / "bundlectl",
         no_color=bool(values.get("NO_COLOR")),
         dumb_terminal=values.get("TERM", "") == "dumb",
+        eksa_public_key=values.get("EKSA_PUBLIC_KEY", ""),
+        cosign_password=_secret(values.get("COSIGN_PASSWORD")),
+        pkcs11_pin=_secret(_take_pin() if variables is None else values.get(_PIN)),
     )
+
+
+def _take_pin() -> str | None:
+    """Read the PIN once: a program that is started from here must not inherit it."""
+    return os.environ.pop(_PIN, None)
+
+
+def _secret(value: str | None) -> bytes | None:
+    return None if value is None else os.fsencode(value)
 
 
 def _credential_files(values: Mapping[str, str], home: Path) -> tuple[Path, ...]:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from bundlectl.operations.request import SourceRequest
     from bundlectl.operations.session import Connection, Session
+    from bundles.belief import Belief
     from mirror.copying import CopyReport
 
 __all__ = ["Journey"]
@@ -26,7 +27,7 @@ __all__ = ["Journey"]
 _Result = TypeVar("_Result")
 
 _SOURCE: Final = "eks-a:latest"
-_STEPS: Final = 9
+_STEPS: Final = 10
 
 
 @dataclass(slots=True)
@@ -57,11 +58,14 @@ class Journey:
             connection, request = self._upstream(opened, upstream)
             lock_file, store = folder / "bundle.lock.json", folder / "store"
             self._look(connection, request)
-            self._lock(connection, request, lock_file)
-            self._download(connection, request, lock_file, store)
+            private, public, belief = self._key(folder / "site.key")
+            self._lock(connection, request, lock_file, private)
+            # From here on only what this key signed is believed.
+            wanted = replace(request, belief=belief)
+            self._download(connection, wanted, lock_file, store, public)
             host = self._registry(opened, folder / "registry")
-            self._mirror(connection, request, store, host)
-            self._verify(connection, lock_file, host)
+            self._mirror(connection, wanted, store, host, public)
+            self._verify(connection, wanted, lock_file, host, public)
 
     @contextmanager
     def _step(self, command_line: str, title: str) -> Iterator[Callable[[str], None]]:
@@ -94,13 +98,18 @@ class Journey:
     ) -> tuple[Connection, SourceRequest]:
         from bundlectl.operations.request import SourceRequest  # noqa: PLC0415 -- not for --help
         from bundlectl.operations.session import Connection  # noqa: PLC0415 -- imports the HTTP client
+        from bundles.belief import Belief  # noqa: PLC0415 -- not for --help
 
         with self._step("bundlectl quickstart", "an upstream on loopback, made from samples") as tell:
             origins, line = upstream(opened)
             tell(line)
-        weakened = tuple(f"origin {name}={place} (quickstart)" for name, place in origins.items())
+        # Nobody's signature can be on samples: their digests are those of what was just made up.
+        weakened = (
+            "signatures of release manifests are not verified (quickstart)",
+            *(f"origin {name}={place} (quickstart)" for name, place in origins.items()),
+        )
         connection = Connection(origins=origins, weakened=weakened)
-        return connection, SourceRequest(sources=(_SOURCE,))
+        return connection, SourceRequest(sources=(_SOURCE,), belief=Belief(mode="off"))
 
     def _look(self, connection: Connection, request: SourceRequest) -> None:
         from bundlectl.operations.inspecting import inspect  # noqa: PLC0415 -- not for --help
@@ -110,23 +119,43 @@ class Journey:
             rows = self._run(connection, lambda session: releases(request.release_url, session=session))
             newest = next((row.version for row in rows if row.latest), "none")
             tell(f"{len(rows)} releases, the latest is {newest}")
-        with self._step(f"bundlectl inspect {_SOURCE}", "what the latest one holds") as tell:
+        with self._step(f"bundlectl inspect {_SOURCE} --verify off", "what the latest one holds") as tell:
             found = self._run(connection, lambda session: inspect(request, session=session))
             tell(f"{found.count('image')} images, {found.count('chart')} charts, {found.count('file')} files")
 
-    def _lock(self, connection: Connection, request: SourceRequest, lock_file: Path) -> None:
-        from bundlectl.operations.locking import lock  # noqa: PLC0415 -- not for --help
+    def _key(self, path: Path) -> tuple[Path, Path, Belief]:
+        from bundlectl.operations.keymaking import generate_key  # noqa: PLC0415 -- not for --help
+        from bundles.belief import Belief  # noqa: PLC0415 -- not for --help
+        from signing.identity import NamedKey, TrustAnchors  # noqa: PLC0415 -- cryptography
 
-        with self._step(f"bundlectl lock {_SOURCE} --out {lock_file}", "pin all of it by digest") as tell:
+        with self._step(f"bundlectl keys generate {path}", "a key, to sign what you approve") as tell:
+            made = generate_key(path)
+            tell(f"{made.public} {made.key.fingerprint}")
+        key = NamedKey(str(made.public), made.key)
+        return made.private, made.public, Belief(mode="key", key=key, anchors=TrustAnchors(keys=(key,)))
+
+    def _lock(self, connection: Connection, request: SourceRequest, lock_file: Path, key: Path) -> None:
+        from bundlectl.operations.locking import lock  # noqa: PLC0415 -- not for --help
+        from bundles.lock_signature import SIGNATURE_SUFFIX, sign_lock  # noqa: PLC0415 -- not for --help
+        from signing.keys import KeyAccess, open_signer  # noqa: PLC0415 -- not for --help
+
+        line = f"bundlectl lock {_SOURCE} --verify off --key {key} --out {lock_file}"
+        with self._step(line, "pin all of it by digest, and sign that") as tell:
+            signer = open_signer(str(key), KeyAccess())
             locked = self._run(connection, lambda session: lock(request, session=session))
-            write_result(Console(quiet=True), str(lock_file), locked.to_bytes())
+            content, quiet = locked.to_bytes(), Console(quiet=True)
+            write_result(quiet, f"{lock_file}{SIGNATURE_SUFFIX}", sign_lock(content, locked, signer))
+            write_result(quiet, str(lock_file), content)
             tell(f"{len(locked.artifacts)} artifacts, {len(locked.blobs)} digests, {size_text(locked.unique_bytes())}")
 
-    def _download(self, connection: Connection, request: SourceRequest, lock_file: Path, store: Path) -> None:
+    def _download(
+        self, connection: Connection, request: SourceRequest, lock_file: Path, store: Path, key: Path
+    ) -> None:
         from bundlectl.operations.downloading import download  # noqa: PLC0415 -- not for --help
 
         wanted = replace(request, sources=(str(lock_file),))
-        with self._step(f"bundlectl download {lock_file} --store {store}", "fetch it, every digest checked") as tell:
+        line = f"bundlectl download {lock_file} --store {store} --verify {key}"
+        with self._step(line, "fetch it: the signature first, then every digest") as tell:
             report = self._run(connection, lambda session: download(wanted, store=store, name=None, session=session))
             tell(_told(report))
 
@@ -139,13 +168,13 @@ class Journey:
             tell(f"listening on {server.url}")
         return server.url.partition("://")[2].rstrip("/")
 
-    def _mirror(self, connection: Connection, request: SourceRequest, store: Path, host: str) -> None:
+    def _mirror(self, connection: Connection, request: SourceRequest, store: Path, host: str, key: Path) -> None:
         from bundlectl.operations.mirroring import mirror  # noqa: PLC0415 -- not for --help
         from bundles.plan import Naming  # noqa: PLC0415 -- not for --help
 
         wanted = replace(request, sources=(f"store:{store}",))
         target = Naming.parse(f"{host}/eks")
-        line = f"bundlectl mirror store:{store} --to {host}/eks"
+        line = f"bundlectl mirror store:{store} --to {host}/eks --verify {key}"
         for title in ("bring it into the registry", "again: nothing is left to upload"):
             with self._step(line, title) as tell:
                 report = self._run(connection, lambda session: mirror(wanted, target=target, session=session))
@@ -155,16 +184,18 @@ class Journey:
                 f"the second run uploaded {report.blobs_transferred} blobs again", artifact=f"{host}/eks"
             )
 
-    def _verify(self, connection: Connection, lock_file: Path, host: str) -> None:
+    def _verify(self, connection: Connection, request: SourceRequest, lock_file: Path, host: str, key: Path) -> None:
         from bundlectl.operations.verifying import verify_registry  # noqa: PLC0415 -- not for --help
         from bundles.plan import Naming  # noqa: PLC0415 -- not for --help
 
         target = Naming.parse(f"{host}/eks")
-        line = f"bundlectl verify registry:{host}/eks --against {lock_file} --deep"
+        line = f"bundlectl verify registry:{host}/eks --against {lock_file} --deep --key {key}"
         with self._step(line, "read everything back and hash it") as tell:
             report = self._run(
                 connection,
-                lambda session: verify_registry(target, against=str(lock_file), deep=True, session=session),
+                lambda session: verify_registry(
+                    target, against=str(lock_file), deep=True, session=session, request=request
+                ),
             )
             if report.findings:
                 worst = min(report.findings)

@@ -1,12 +1,13 @@
 """``bundlectl lock``."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from bundlectl.cli.command import Invocation, command, option
 from bundlectl.cli.connection import build_connection, build_request
 from bundlectl.cli.files import write_result
+from bundlectl.cli.keying import KeyOptions, build_key_access
 from bundlectl.cli.options import (
     Follow,
     Format,
@@ -19,6 +20,10 @@ from bundlectl.cli.options import (
     TrustOptions,
 )
 from bundlectl.cli.running import run_session
+from bundlectl.errors import UsageError
+
+if TYPE_CHECKING:
+    from signing.signature import Signer
 
 __all__ = ["register"]
 
@@ -29,7 +34,10 @@ def register(app: typer.Typer) -> None:
     @command(
         app,
         "lock",
-        examples=("bundlectl lock eks-a:v0.24.1 --kube-version 1.33 --out bundle.lock.json",),
+        examples=(
+            "bundlectl lock eks-a:v0.24.1 --kube-version 1.33 --out bundle.lock.json",
+            "bundlectl lock eks-a:v0.24.1 --out bundle.lock.json --key site.key",
+        ),
     )
     def lock(
         invocation: Invocation,
@@ -39,6 +47,7 @@ def register(app: typer.Typer) -> None:
         source: SourceOptions,
         origin: OriginOptions,
         trust: TrustOptions,
+        key: KeyOptions,
         transport: TransportOptions,
         form: FormatOptions,
         out: Annotated[str, option("--out", metavar="FILE", help="Where to write it; - is standard output.")] = "-",
@@ -49,7 +58,11 @@ def register(app: typer.Typer) -> None:
         The lock is canonical JSON, whatever --output says: the same upstream state gives the
         same bytes. What runs from a lock resolves no tag again. With --out FILE, --output json
         tells of the file: its name, size and digest.
+
+        With --key the lock is signed: the signature, which lists every digest in it, lies beside it
+        as FILE.sigstore.json.
         """
+        signer = _signer(invocation, key, trust, out)
         request = build_request(invocation, sources, selection=selection, origin=source, trust=trust, follow=follow)
         connection = build_connection(invocation, transport, origin=origin, trust=trust)
         from bundlectl.operations.locking import lock as resolve  # noqa: PLC0415 -- not for --help
@@ -57,7 +70,25 @@ def register(app: typer.Typer) -> None:
 
         locked = run_session(invocation, connection, lambda session: resolve(request, session=session))
         content = locked.to_bytes()
+        # The signature first: a lock is never seen without the one that belongs to it, only the other way round.
+        if signer is not None:
+            from bundles.lock_signature import SIGNATURE_SUFFIX, sign_lock  # noqa: PLC0415 -- not for --help
+
+            write_result(invocation.console, f"{out}{SIGNATURE_SUFFIX}", sign_lock(content, locked, signer))
         write_result(invocation.console, out, content)
         if out != "-" and form.output is Format.JSON:
-            invocation.console.document({"out": out, "size": len(content), "digest": str(Digest.of(content))})
+            told = {"out": out, "size": len(content), "digest": str(Digest.of(content))}
+            signature = f"{out}{SIGNATURE_SUFFIX}" if signer is not None else None
+            invocation.console.document({**told, "signature": signature})
         return 0
+
+
+def _signer(invocation: Invocation, key: KeyOptions, trust: TrustOptions, out: str) -> "Signer | None":
+    """Open the key before anything is fetched: a wrong password should not cost the whole resolution."""
+    if not key.key:
+        return None
+    if out == "-":
+        raise UsageError("a signature lies beside a file", hint="write the lock to one with --out FILE")
+    from signing.keys import open_signer  # noqa: PLC0415 -- not for --help
+
+    return open_signer(key.key, build_key_access(invocation, pkcs11=trust, offline=trust.offline))

@@ -178,10 +178,12 @@ class _Failure:
         context: Any = getattr(original, "ctx", None)
         console = (self.slot.start or self._early_start()).console
         if type(original).__name__ == "NoArgsIsHelpError" and context is not None:
-            console.note(context.get_help())
+            for line in context.get_help().splitlines():
+                console.note(line)
             return UsageError.exit_code
         if context is not None:
-            console.note(context.get_usage())
+            for line in context.get_usage().splitlines():
+                console.note(line)
         return self.show(error)
 
     def _early_start(self) -> Start:

@@ -17,7 +17,9 @@ __all__ = [
     "Follow",
     "Format",
     "FormatOptions",
+    "OfflineOptions",
     "OriginOptions",
+    "Pkcs11Module",
     "Provider",
     "SelectionOptions",
     "SourceOptions",
@@ -157,20 +159,74 @@ class OriginOptions(OptionGroup):
     ] = ()
 
 
+Pkcs11Module = Annotated[
+    Path | None,
+    option(
+        "--pkcs11-module",
+        metavar="FILE",
+        show_default=False,
+        help="The library that reaches the token of a pkcs11: key; an absolute path.",
+    ),
+]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TrustOptions(OptionGroup):
+class OfflineOptions(OptionGroup):
+    """Whether the network beyond the target is used."""
+
+    offline: Annotated[bool, option("--offline", help="Connect to nothing but the target and loopback.")] = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrustOptions(OfflineOptions):
     """What is believed."""
 
     verify: Annotated[
         str,
         option(
             "--verify",
-            metavar="aws|off",
+            metavar="aws|KEY|off",
             show_default=False,
-            help="Whose signature release manifests need. Left out: AWS's, as far as this version can check it.",
+            help="Whose signature manifests and locks need: AWS's (the default), a key's, or nobody's.",
         ),
     ] = ""
-    offline: Annotated[bool, option("--offline", help="Connect to nothing but the target and loopback.")] = False
+    pkcs11_module: Pkcs11Module = None
+    policy: Annotated[
+        Path | None,
+        option(
+            "--policy",
+            metavar="FILE",
+            show_default=False,
+            help="A policy that must be met, in addition to a Collection's.",
+        ),
+    ] = None
+    trusted_root: Annotated[
+        Path | None,
+        option(
+            "--trusted-root",
+            metavar="FILE",
+            show_default=False,
+            help="Sigstore's trusted root, for signatures by identity; nothing is fetched.",
+        ),
+    ] = None
+    certificate_identity: Annotated[
+        str,
+        option(
+            "--certificate-identity", metavar="SUBJECT", show_default=False, help="Who must have signed without a key."
+        ),
+    ] = ""
+    certificate_oidc_issuer: Annotated[
+        str,
+        option(
+            "--certificate-oidc-issuer",
+            metavar="URL",
+            show_default=False,
+            help="Who must have vouched for that identity.",
+        ),
+    ] = ""
+    allow_rollback: Annotated[
+        bool, option("--allow-rollback", help="Let the latest be older than what the store has seen.")
+    ] = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -34,8 +34,8 @@ def register(app: typer.Typer) -> None:
     ) -> int:
         """Take the whole journey on loopback, with samples, in a few seconds.
 
-        Look at a release, lock it, download it, mirror it into a registry, mirror it again,
-        verify it. Each step shows the command that does the same. Nothing outside this machine
+        Look at a release, lock it and sign the lock, download it, mirror it into a registry, mirror
+        it again, verify it. Each step shows the command that does the same. Nothing outside this machine
         is contacted, and nothing is left behind unless --dir says where.
         """
         journey = Journey(invocation.console, text=form.output is Format.TEXT)
@@ -69,9 +69,10 @@ def _folder(directory: Path | None) -> Iterator[Path]:
 def _next_commands(directory: Path | None) -> list[str]:
     real = [
         "bundlectl releases",
-        "bundlectl lock eks-a:latest --kube-version 1.33 --out bundle.lock.json",
-        "bundlectl download bundle.lock.json --store /data/store",
-        "bundlectl mirror store:/data/store --to registry.example.com/eks --dry-run",
+        "bundlectl keys generate site.key",
+        "bundlectl lock eks-a:latest --kube-version 1.33 --key site.key --out bundle.lock.json",
+        "bundlectl download bundle.lock.json --store /data/store --verify site.key.pub",
+        "bundlectl mirror store:/data/store --to registry.example.com/eks --verify site.key.pub --dry-run",
     ]
     if directory is None:
         return real

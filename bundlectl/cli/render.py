@@ -1,11 +1,13 @@
 """Results for people, rendered from the documents that ``--output json`` shows.
 
-So the two never differ in substance. Plain text, the same on a terminal and in a file.
+So the two never differ in substance. Plain text, the same on a terminal and in a file. Every text in
+a document is on one line when it comes here (``bundlectl.cli.result``).
 """
 
 from __future__ import annotations
 
 from collections import Counter
+from textwrap import fill
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
@@ -51,7 +53,7 @@ def table(rows: Iterable[Sequence[str]], *, head: Sequence[str] = (), right: fro
         head: titles above them.
         right: columns that are aligned to the right.
     """
-    lines = [*([list(head)] if head else []), *([_line(cell) for cell in row] for row in rows)]
+    lines = [*([list(head)] if head else []), *(list(row) for row in rows)]
     if not lines:
         return []
     widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
@@ -67,7 +69,7 @@ def table(rows: Iterable[Sequence[str]], *, head: Sequence[str] = (), right: fro
 def render_inspection(document: Mapping[str, Any]) -> str:
     """What sources hold, grouped by type."""
     lines = [
-        f"{source['kind']} {_line(source['name'])}" + (f" (number {source['number']})" if source.get("number") else "")
+        f"{source['kind']} {source['name']}" + (f" (number {source['number']})" if source.get("number") else "")
         for source in document["sources"]
     ]
     for kind, plural in _KINDS:
@@ -171,6 +173,8 @@ def render_difference(document: Mapping[str, Any]) -> str:
 
 def render_verification(document: Mapping[str, Any]) -> str:
     """What ``verify`` found at one target."""
+    if "checked" not in document:
+        return _render_verdict(document)
     checked = document["checked"]
     lines = [f"different {item['reference']}: {item['reason']}" for item in document["different"]]
     lines += [f"missing   {item['reference']}: {item['reason']}" for item in document["missing"]]
@@ -182,6 +186,32 @@ def render_verification(document: Mapping[str, Any]) -> str:
         found = f"{len(document['different'])} different, {len(document['missing'])} missing"
         lines.append(f"{document['target']}: {found} ({looked})")
     return "\n".join(lines)
+
+
+def _render_verdict(document: Mapping[str, Any]) -> str:
+    """Whose signature a document or image has, and what it does not protect."""
+    key, name = document["key"], f"{document['kind']} {document['name']}".rstrip()
+    if not document["verified"]:
+        return f"{document['target']}: NOT VERIFIED: {document['reason']} ({name})"
+    signer = key["source"] + (f" ({key['fingerprint']})" if key["fingerprint"] else "") if key else ""
+    told = f"verified, signed by {signer}" if key else f"not refused, but {document['reason']}"
+    lines = [f"{document['target']}: {told} ({name})"]
+    if document["digest"]:
+        lines.append(f"  signed digest  {document['digest']}")
+    reasons: dict[str, list[str]] = {}
+    for gap in document["gaps"]:
+        reasons.setdefault(gap["allows"], []).append(gap["path"])
+    if reasons:
+        lines.append("  the signature does not cover:")
+    for reason, paths in reasons.items():
+        lines += _folded(paths, "    ")
+        lines.append(f"      -> {reason}")
+    return "\n".join(lines)
+
+
+def _folded(paths: Sequence[str], indent: str) -> list[str]:
+    folded = fill(", ".join(paths), 110, initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False)
+    return folded.split("\n")
 
 
 def render_releases(document: Mapping[str, Any]) -> str:
@@ -235,7 +265,7 @@ def _excluded(excluded: Sequence[Mapping[str, Any]]) -> list[str]:
         lines.append(f"  {reason} ({count})")
         names = Counter(item["reference"] for item in excluded if item["reason"] == reason)
         lines += [
-            f"    {_line(name) or '(nothing)'}{f' ({times} times)' if times > 1 else ''}"
+            f"    {name or '(nothing)'}{f' ({times} times)' if times > 1 else ''}"
             for name, times in sorted(names.items())
         ]
     return lines
@@ -251,11 +281,6 @@ def _failures(failed: Sequence[Mapping[str, Any]]) -> list[str]:
         if item.get("hint"):
             lines.append(f"    hint: {item['hint']}")
     return lines
-
-
-def _line(text: str) -> str:
-    """Other people's text as part of one line, so that it cannot pass for lines of ours."""
-    return text.replace("\n", "\\n").replace("\t", "\\t")
 
 
 def _not_followed(item: Mapping[str, Any]) -> str:

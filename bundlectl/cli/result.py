@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from bundlectl.cli.console import one_line
 from bundlectl.cli.options import Format
 
 if TYPE_CHECKING:
@@ -23,8 +24,23 @@ def show(
     document: _Document,
     render: Callable[[_Document], str],
 ) -> None:
-    """Write a result to standard output: the document itself, or what ``render`` makes of it."""
+    """Write a result to standard output: the document itself, or what ``render`` makes of it.
+
+    References, file names and annotations are other people's text, so ``render`` gets every text on one line.
+    """
     if form.output is Format.JSON:
         invocation.console.document(document)
     else:
-        invocation.console.text(render(document))
+        invocation.console.text(render(_lined(document)))
+
+
+def _lined(value: Any) -> Any:  # noqa: ANN401 -- whatever JSON can say
+    match value:
+        case str():
+            return one_line(value)
+        case list():
+            return [_lined(item) for item in value]
+        case dict():
+            return {key: _lined(item) for key, item in value.items()}
+        case _:
+            return value

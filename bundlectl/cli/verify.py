@@ -1,26 +1,81 @@
 """``bundlectl verify``."""
 
+import re
+from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from bundlectl.cli.command import Invocation, command, option
-from bundlectl.cli.connection import build_connection, build_target, target_host
-from bundlectl.cli.options import FormatOptions, TargetOptions, TransportOptions, TrustOptions
+from bundlectl.cli.command import Invocation, OptionGroup, command, option
+from bundlectl.cli.connection import build_connection, build_request, build_target, target_host
+from bundlectl.cli.console import Console
+from bundlectl.cli.files import write_result
+from bundlectl.cli.keying import KeyOptions
+from bundlectl.cli.options import (
+    FormatOptions,
+    OriginOptions,
+    SelectionOptions,
+    SourceOptions,
+    TargetOptions,
+    TransportOptions,
+    TrustOptions,
+)
 from bundlectl.cli.render import render_verification
 from bundlectl.cli.result import show
 from bundlectl.cli.running import run_session
-from bundlectl.errors import UsageError
+from bundlectl.errors import BundlectlError, InterruptError, MissingError, UsageError
 
 if TYPE_CHECKING:
+    from bundlectl.operations.request import SourceRequest
     from bundlectl.operations.session import Session
+    from bundlectl.operations.verdict import Verdict
     from bundlectl.operations.verifying import VerifyReport
 
 __all__ = ["register"]
 
-_REGISTRY = "registry:"
-_STORE = "store:"
+_REGISTRY: Final = "registry:"
+_STORE: Final = "store:"
+_URL: Final = re.compile(r"(?:https?|s3)://")
+_DOCUMENT: Final = (".yaml", ".yml", ".json")
+_SEVERITY: Final = (3, 4, 1, 2, 0)
+"""Exit codes: different or untrusted beats missing beats what could not be looked at."""
+
+_NAMED_IMAGE: Final = ("image", "chart")
+
+
+class As(StrEnum):
+    """How an artifact in a registry is checked."""
+
+    IMAGE = "image"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerifyOptions(OptionGroup):
+    """How targets are verified."""
+
+    bundle: Annotated[
+        Path | None,
+        option("--bundle", metavar="FILE", show_default=False, help="The signature of TARGET, then any file."),
+    ] = None
+    as_: Annotated[
+        As | None,
+        option(
+            "--as",
+            envvar="BUNDLECTL_VERIFY_AS",
+            show_default=False,
+            help="Check a package bundle in a registry as cosign checks an image.",
+        ),
+    ] = None
+    against: Annotated[
+        str,
+        option("--against", metavar="LOCK|STORE", show_default=False, help="What a registry is compared with."),
+    ] = ""
+    deep: Annotated[bool, option("--deep", help="Read every blob of a registry back and hash it.")] = False
+    show_canonical: Annotated[
+        bool, option("--show-canonical", help="Print the exact bytes that the signature of a manifest is over.")
+    ] = False
 
 
 def register(app: typer.Typer) -> None:
@@ -30,6 +85,10 @@ def register(app: typer.Typer) -> None:
         app,
         "verify",
         examples=(
+            "bundlectl verify bundle-release.yaml",
+            "bundlectl verify bundle.lock.json --key site.pub",
+            "bundlectl verify harbor.example.com/eks/app:v1 --key site.pub",
+            "bundlectl verify notes.txt --bundle notes.txt.sigstore.json --key site.pub",
             "bundlectl verify store:/data/store",
             "bundlectl verify registry:harbor.example.com/eks --against bundle.lock.json --deep",
         ),
@@ -39,67 +98,187 @@ def register(app: typer.Typer) -> None:
         *,
         target: TargetOptions,
         trust: TrustOptions,
+        source: SourceOptions,
+        origin: OriginOptions,
         transport: TransportOptions,
         form: FormatOptions,
+        how: VerifyOptions,
+        key: KeyOptions,
         targets: Annotated[
             tuple[str, ...],
             typer.Argument(
                 metavar="TARGET",
                 show_default=False,
-                help="store:DIR or registry:HOST[/PREFIX]; --to HOST[/PREFIX] names a registry, too.",
+                help="A manifest, lock or other file, a SOURCE such as packages:1-33, an image HOST/PATH:TAG, "
+                "store:DIR[#NAME], or registry:HOST[/PREFIX].",
             ),
         ] = (),
-        against: Annotated[
-            str,
-            option("--against", metavar="LOCK|STORE", show_default=False, help="What a registry is compared with."),
-        ] = "",
-        deep: Annotated[bool, option("--deep", help="Read every blob of a registry back and hash it.")] = False,
     ) -> int:
-        """Check that everything is there, and that it is what it should be.
+        """Check signatures, and that everything is there and is what it should be.
 
-        A store is always read and hashed in full. Exit code 3 when anything is different,
-        4 when something is only missing.
+        Of a manifest or lock: who signed it, and what the signature does not protect. Of an image:
+        whose signature it has. Of a registry or store: whether all of it is there; a store is
+        always read and hashed in full. Exit code 3 when anything is different or not signed as it
+        must be, 4 when something is only missing.
         """
         named = _targets(targets, target)
+        if how.show_canonical and len(named) != 1:
+            raise UsageError("--show-canonical is for one document", hint="name one target")
         hosts = {name.removeprefix(_REGISTRY).partition("/")[0] for name in named if name.startswith(_REGISTRY)}
         host = next(iter(hosts)) if len(hosts) == 1 else target_host(target)
-        connection = build_connection(invocation, transport, trust=trust, target=host)
+        connection = build_connection(invocation, transport, trust=trust, origin=origin, target=host)
+        request = build_request(
+            invocation, tuple(named), selection=SelectionOptions(), origin=source, trust=trust, key=key.key
+        )
         reports = run_session(
             invocation,
             connection,
-            lambda session: [_verify(name, target, against, deep=deep, session=session) for name in named],
+            lambda session: [
+                report
+                for name in named
+                for report in _attempt(name, target, how, request, session, alone=len(named) == 1)
+            ],
         )
-        documents: list[dict[str, Any]] = [report.to_json() for report in reports]
-        if len(documents) == 1:
-            show(invocation, form, documents[0], render_verification)
-        else:
-            show(invocation, form, documents, lambda found: "\n".join(render_verification(item) for item in found))
-        # 3 (different) beats 4 (missing) beats 0.
-        return min((report.exit_code for report in reports if report.exit_code), default=0)
+        _tell(invocation, form, reports, canonical=how.show_canonical)
+        return min((report.exit_code for report in reports), key=_SEVERITY.index)
+
+
+def _tell(
+    invocation: Invocation, form: FormatOptions, reports: "list[Verdict | VerifyReport]", *, canonical: bool
+) -> None:
+    for report in reports:
+        for warning in getattr(report, "warnings", ()):
+            invocation.console.warning(f"{report.target}: {warning}")
+    if canonical:
+        _write_canonical(invocation.console, reports[0])
+        return
+    documents: list[dict[str, Any]] = [report.to_json() for report in reports]
+    if len(documents) == 1:
+        show(invocation, form, documents[0], render_verification)
+    else:
+        show(invocation, form, documents, lambda found: "\n".join(render_verification(item) for item in found))
 
 
 def _targets(targets: tuple[str, ...], options: TargetOptions) -> list[str]:
     named = [*targets, *([f"{_REGISTRY}{options.to}"] if options.to else [])]
     if not named:
-        raise UsageError("nothing to verify", hint="name store:DIR, or registry:HOST[/PREFIX] with --against")
+        raise UsageError(
+            "nothing to verify", hint="name a manifest, a lock, an image, store:DIR, or registry:HOST with --against"
+        )
     return list(dict.fromkeys(named))
 
 
-def _verify(name: str, options: TargetOptions, against: str, *, deep: bool, session: "Session") -> "VerifyReport":
-    from bundlectl.operations.verifying import verify_registry, verify_store  # noqa: PLC0415 -- not for --help
+def _attempt(
+    name: str,
+    target: TargetOptions,
+    how: VerifyOptions,
+    request: "SourceRequest",
+    session: "Session",
+    *,
+    alone: bool,
+) -> "list[Verdict | VerifyReport]":
+    """Verify one target; among several, what goes wrong with it hides nothing that is found out of the others."""
+    try:
+        return _verify(name, target, how, request, session)
+    except InterruptError:
+        raise
+    except BundlectlError as error:
+        if alone:
+            raise
+        from bundlectl.operations.verdict import Verdict  # noqa: PLC0415 -- not for --help
 
+        return [Verdict.undecided(name, error)]
+
+
+def _verify(
+    name: str, target: TargetOptions, how: VerifyOptions, request: "SourceRequest", session: "Session"
+) -> "list[Verdict | VerifyReport]":
+    """Tell what a target is (``cli.md``, "Trust"), and verify it as that."""
+    from bundles.sources import form_of  # noqa: PLC0415 -- not for --help
+
+    by_content = name.startswith((_REGISTRY, _STORE)) or (Path(name) / "oci-layout").is_file()
+    if request.policies and (by_content or how.bundle is not None):
+        raise UsageError(
+            "--policy is for manifests, locks, images and charts",
+            artifact=name,
+            hint="a policy over what a lock or store holds is met by mirror and download",
+        )
     if name.startswith(_REGISTRY):
-        if not against:
-            raise UsageError(
-                "there is nothing to compare the registry with", artifact=name, hint="add --against LOCK or STORE"
-            )
-        target = build_target(TargetOptions(to=name.removeprefix(_REGISTRY), map=options.map))
-        if target is None:
-            raise UsageError("names no registry", artifact=name, hint="write registry:HOST[:PORT][/PREFIX]")
-        return verify_registry(target, against=against, deep=deep, session=session)
-    path = Path(name.removeprefix(_STORE))
-    if name.startswith(_STORE) or (path / "oci-layout").is_file():
-        return verify_store(path, session=session)
-    raise UsageError(
-        "is neither a store nor a registry", artifact=name, hint="write store:DIR or registry:HOST[/PREFIX]"
+        return [_verify_registry(name, target, how, request, session)]
+    if how.bundle is not None:
+        return [_verify_file(Path(name), how.bundle, request)]
+    if (Path(name) / "oci-layout").is_file():
+        name = f"{_STORE}{name}"
+    form, rest = form_of(name)
+    if form == "store":
+        from bundlectl.operations.verifying import verify_store  # noqa: PLC0415
+
+        return [*_store_signatures(name, request, session), verify_store(_store_path(rest), session=session)]
+    from bundlectl.operations.verifying_documents import (  # noqa: PLC0415
+        verify_image,
+        verify_manifest,
+        verify_source,
     )
+
+    if _URL.match(name) or _is_path(name):
+        if not _URL.match(name) and not Path(name).exists():
+            raise MissingError("there is no such file", artifact=name, hint="check the path")
+        return [verify_manifest(name, request, session=session)]
+    if form and form not in _NAMED_IMAGE:
+        return [*verify_source(name, request, session=session)]
+    from mirror.oci.reference import Reference  # noqa: PLC0415
+
+    reference = Reference.parse(rest if form else name)
+    return [verify_image(reference, request, session=session, as_image=how.as_ is As.IMAGE)]
+
+
+def _is_path(name: str) -> bool:
+    return Path(name).exists() or name.startswith((".", "/")) or name.endswith(_DOCUMENT)
+
+
+def _store_path(rest: str) -> Path:
+    folder, hash_sign, _ = rest.rpartition("#")
+    return Path(rest) if not hash_sign or Path(rest).is_dir() else Path(folder)
+
+
+def _store_signatures(name: str, request: "SourceRequest", session: "Session") -> "list[Verdict]":
+    """With a key named, whose signature the collection has, too."""
+    if request.belief.anchors is None:
+        return []
+    from bundlectl.operations.verifying_documents import verify_source  # noqa: PLC0415
+
+    return verify_source(name, request, session=session)
+
+
+def _verify_file(path: Path, bundle: Path, request: "SourceRequest") -> "Verdict":
+    from bundlectl.operations.signing_files import verify_file  # noqa: PLC0415
+
+    if request.belief.anchors is None:
+        raise UsageError("nobody is named who should have signed it", artifact=str(path), hint="say who: --key KEY")
+    return verify_file(path, bundle, request.belief.anchors)
+
+
+def _verify_registry(
+    name: str, target: TargetOptions, how: VerifyOptions, request: "SourceRequest", session: "Session"
+) -> "VerifyReport":
+    from bundlectl.operations.verifying import verify_registry  # noqa: PLC0415 -- not for --help
+
+    if not how.against:
+        raise UsageError(
+            "there is nothing to compare the registry with", artifact=name, hint="add --against LOCK or STORE"
+        )
+    registry = build_target(TargetOptions(to=name.removeprefix(_REGISTRY), map=target.map))
+    if registry is None:
+        raise UsageError("names no registry", artifact=name, hint="write registry:HOST[:PORT][/PREFIX]")
+    return verify_registry(registry, against=how.against, deep=how.deep, session=session, request=request)
+
+
+def _write_canonical(console: Console, report: "Verdict | VerifyReport") -> None:
+    canonical = getattr(report, "canonical", None)
+    if canonical is None:
+        raise UsageError(
+            "has no canonical form to show",
+            artifact=report.target,
+            hint=getattr(report, "reason", None) or "it is for manifests with a signature in their annotations",
+        )
+    write_result(console, "-", canonical)

@@ -12,18 +12,23 @@ if TYPE_CHECKING:
     from bundlectl.operations.comparing import Difference, diff
     from bundlectl.operations.downloading import download
     from bundlectl.operations.inspecting import Inspection, inspect
+    from bundlectl.operations.keymaking import KeyPair, generate_key
     from bundlectl.operations.listing import ReleaseRow, releases
     from bundlectl.operations.locking import lock
     from bundlectl.operations.mirroring import MirrorPlan, mirror, plan
     from bundlectl.operations.request import SourceRequest
     from bundlectl.operations.serving import RunningServer, ServeOptions, serve
     from bundlectl.operations.session import Connection, Session
+    from bundlectl.operations.signatures import gather_evidence
+    from bundlectl.operations.signing_files import SignedFile, sign_file, verify_file
+    from bundlectl.operations.signing_images import SignedImage, sign_reference, verify_reference
     from bundlectl.operations.stores import StoreListing, list_store, store_stats
     from bundlectl.operations.verifying import Finding, VerifyReport, verify_registry, verify_store
     from bundles.lock import Lock
     from bundles.plan import Naming
     from bundles.selection import Selection
     from mirror.copying import CopyReport
+    from signing.keys import KeyAccess, load_public_key, open_signer
 
 __all__ = [
     "Connection",
@@ -31,6 +36,8 @@ __all__ = [
     "Difference",
     "Finding",
     "Inspection",
+    "KeyAccess",
+    "KeyPair",
     "Lock",
     "MirrorPlan",
     "Naming",
@@ -39,19 +46,29 @@ __all__ = [
     "Selection",
     "ServeOptions",
     "Session",
+    "SignedFile",
+    "SignedImage",
     "SourceRequest",
     "StoreListing",
     "VerifyReport",
     "diff",
     "download",
+    "gather_evidence",
+    "generate_key",
     "inspect",
     "list_store",
+    "load_public_key",
     "lock",
     "mirror",
+    "open_signer",
     "plan",
     "releases",
     "serve",
+    "sign_file",
+    "sign_reference",
     "store_stats",
+    "verify_file",
+    "verify_reference",
     "verify_registry",
     "verify_store",
 ]
@@ -60,18 +77,23 @@ _HOMES: Final = {
     "bundlectl.operations.comparing": ("Difference", "diff"),
     "bundlectl.operations.downloading": ("download",),
     "bundlectl.operations.inspecting": ("Inspection", "inspect"),
+    "bundlectl.operations.keymaking": ("KeyPair", "generate_key"),
     "bundlectl.operations.listing": ("ReleaseRow", "releases"),
     "bundlectl.operations.locking": ("lock",),
     "bundlectl.operations.mirroring": ("MirrorPlan", "mirror", "plan"),
     "bundlectl.operations.request": ("SourceRequest",),
     "bundlectl.operations.serving": ("RunningServer", "ServeOptions", "serve"),
     "bundlectl.operations.session": ("Connection", "Session"),
+    "bundlectl.operations.signatures": ("gather_evidence",),
+    "bundlectl.operations.signing_files": ("SignedFile", "sign_file", "verify_file"),
+    "bundlectl.operations.signing_images": ("SignedImage", "sign_reference", "verify_reference"),
     "bundlectl.operations.stores": ("StoreListing", "list_store", "store_stats"),
     "bundlectl.operations.verifying": ("Finding", "VerifyReport", "verify_registry", "verify_store"),
     "bundles.lock": ("Lock",),
     "bundles.plan": ("Naming",),
     "bundles.selection": ("Selection",),
     "mirror.copying": ("CopyReport",),
+    "signing.keys": ("KeyAccess", "load_public_key", "open_signer"),
 }
 
 

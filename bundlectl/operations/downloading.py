@@ -68,7 +68,11 @@ def download(request: SourceRequest, *, store: Path, session: Session, name: str
         report.weakened = list(locked.lock.weakened)
         report.excluded = len(locked.lock.excluded)
         if not report.failed:
-            kept.put_collection(name or _collection_name(locked.lock.name), locked.lock.to_bytes())
+            chosen = name or _collection_name(locked.lock.name)
+            if locked.signed:
+                kept.put_collection(chosen, locked.signed.raw, locked.signed.signature)
+            else:
+                kept.put_collection(chosen, locked.lock.to_bytes())
     return report
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from bundlectl.errors import UsageError
 from bundlectl.events import PhaseStarted
@@ -17,10 +17,20 @@ if TYPE_CHECKING:
     from bundlectl.operations.request import SourceRequest
     from bundlectl.operations.session import Session
     from bundles.collection import CollectionTarget
+    from bundles.lock_signature import SignedLock
+    from bundles.policy_file import CollectionPolicy
     from bundles.selection import Selection
-    from bundles.sources.context import Loaded
+    from bundles.sources.context import Loaded, SourceDocument
 
-__all__ = ["Gathered", "gather"]
+__all__ = ["Gathered", "PinnedSource", "gather"]
+
+
+class PinnedSource(NamedTuple):
+    """A lock among the sources, the path of the store its content lies in (or an empty text), and its signature."""
+
+    lock: Lock
+    store: str
+    signed: SignedLock | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +49,16 @@ class Gathered:
     manifests: tuple[LockedManifest, ...]
     excluded: tuple[Excluded, ...]
     raw: dict[str, bytes] = field(default_factory=dict, repr=False)
-    locks: tuple[tuple[Lock, str], ...] = ()
-    """Locks, each with the path of the store its content lies in, or an empty text."""
+    locks: tuple[PinnedSource, ...] = ()
     target: CollectionTarget | None = None
+    documents: tuple[SourceDocument, ...] = ()
+    """Every release document that was read."""
+    weakened: tuple[str, ...] = ()
+    """What of the request decides what is trusted, in words."""
+    policies: tuple[CollectionPolicy, ...] = ()
+    """Of all Collections among the sources, those inside of others too."""
+    asked: tuple[str, ...] = ()
+    """Every source as it is written, those that Collections name too."""
 
 
 def gather(request: SourceRequest, session: Session, *, follow: bool) -> Gathered:
@@ -87,7 +104,26 @@ def gather(request: SourceRequest, session: Session, *, follow: bool) -> Gathere
         raw=raw,
         locks=tuple(_locks(loaded)),
         target=next((item.collection.target for item in loaded if item.collection), None),
+        documents=tuple(
+            entry for item in loaded for entry in item.documents if entry.verified.document.kind != "Collection"
+        ),
+        weakened=request.weakened,
+        policies=tuple(_policies(loaded)),
+        asked=tuple(_asked(loaded)),
     )
+
+
+def _asked(loaded: Iterable[Loaded]) -> Iterable[str]:
+    for item in loaded:
+        yield item.source
+        yield from _asked(item.parts)
+
+
+def _policies(loaded: Iterable[Loaded]) -> Iterable[CollectionPolicy]:
+    for item in loaded:
+        if item.collection is not None and item.collection.policy is not None:
+            yield item.collection.policy
+        yield from _policies(item.parts)
 
 
 def _refuse_unknown_versions(selection: Selection, loaded: Iterable[Loaded]) -> None:
@@ -131,10 +167,10 @@ def _effective(selection: Selection, loaded: Iterable[Loaded]) -> Selection:
     return selection
 
 
-def _locks(loaded: Iterable[Loaded]) -> Iterable[tuple[Lock, str]]:
+def _locks(loaded: Iterable[Loaded]) -> Iterable[PinnedSource]:
     for item in loaded:
         if item.lock is not None:
-            yield item.lock, item.store
+            yield PinnedSource(item.lock, item.store, item.signed)
         yield from _locks(item.parts)
 
 

@@ -66,11 +66,15 @@ def inspect(request: SourceRequest, *, session: Session, resolve: bool = False, 
         UsageError, ContentError, VerificationError, TransportError: from reading the sources.
     """
     gathered = gather(request, session, follow=False)
+    if request.policies or gathered.policies:
+        from bundlectl.operations.admitting import admit, load_policies  # noqa: PLC0415 -- only with a policy
+
+        gathered = admit(load_policies(request, gathered, session), gathered, request, session)
     artifacts: Iterable[Artifact] = gathered.artifacts
     excluded = set(gathered.excluded)
     failed: tuple[Failure, ...] = ()
     total: int | None = None
-    locked = [(known, item) for known, _ in gathered.locks for item in known.artifacts]
+    locked = [(known, item) for known, _, _ in gathered.locks for item in known.artifacts]
     if resolve or charts:
         from bundlectl.operations.resolving import Resolver  # noqa: PLC0415 -- documents alone need no registry
 
@@ -89,7 +93,7 @@ def inspect(request: SourceRequest, *, session: Session, resolve: bool = False, 
     if locked and not gathered.artifacts:
         total = sum({digest: known.blobs[digest] for known, item in locked for digest in item.all_digests()}.values())
     everything = merge_artifacts([*artifacts, *(_resolved(None, item) for _, item in locked)])
-    for known, _ in gathered.locks:
+    for known, _, _ in gathered.locks:
         excluded.update(known.excluded)
     return Inspection(gathered.sources, everything, tuple(sorted(excluded)), total, failed)
 

@@ -13,7 +13,7 @@ from bundles.release_index import latest_release
 from bundles.schema import parse_model
 from bundles.schema.bundles import Bundles
 from bundles.schema.eksa_release import EksaRelease, EksaReleaseEntry
-from bundles.sources.document import read_bytes
+from bundles.sources.document import read_document
 from mirror.copying.working import Workers
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def releases(url: str = RELEASE_URL, *, session: Session) -> list[ReleaseRow]:
         TransportError, MissingError: it cannot be fetched.
     """
     context = session.context(SourceRequest(sources=(url,)), follow=False)
-    model = parse_model(parse_document(read_bytes(url, context), origin=url))
+    model = parse_model(parse_document(read_document(url, context), origin=url))
     if not isinstance(model, EksaRelease):
         raise ContentError("is not an index of EKS-A releases", artifact=url)
     try:

@@ -11,6 +11,7 @@ from bundlectl.errors import ContentError, MissingError, UsageError
 from bundlectl.events import PhaseStarted
 from bundlectl.operations.gathering import Gathered, gather
 from bundlectl.operations.resolving import Pinned, Resolver
+from bundlectl.operations.rollback import refuse_rollback
 from bundles.artifact import Artifact, Excluded
 from bundles.helm.rendering import Rendering
 from bundles.lock import Lock, LockedArtifact
@@ -22,10 +23,12 @@ if TYPE_CHECKING:
 
     from bundlectl.operations.request import SourceRequest
     from bundlectl.operations.session import Session
+    from bundles.lock_signature import SignedLock
     from bundles.selection import Selection
     from mirror.copying import Failure
     from mirror.layout import Store
     from mirror.oci.digest import Digest
+    from signing.policy import Policy
 
 __all__ = ["Locked", "lock", "lock_sources"]
 
@@ -40,7 +43,7 @@ class Locked:
     ``raw`` are release documents by digest; ``stores`` says for each artifact's identity which
     store holds its content, where it is not read from upstream; ``failed`` are artifacts that
     could not be pinned; ``platforms`` are those that everything was pinned for, ``target`` the
-    one that a Collection names.
+    one that a Collection names. ``signed`` is the lock that this one still is, with its signature.
     """
 
     lock: Lock
@@ -49,6 +52,7 @@ class Locked:
     failed: tuple[Failure, ...] = ()
     platforms: tuple[Platform, ...] = ()
     target: Naming | None = None
+    signed: SignedLock | None = None
 
 
 def lock(request: SourceRequest, *, session: Session) -> Lock:
@@ -78,15 +82,45 @@ def lock_sources(request: SourceRequest, *, session: Session, store: Store | Non
         UsageError, VerificationError, TransportError: from reading the sources.
     """
     gathered = gather(request, session, follow=True)
+    if store is not None:
+        refuse_rollback(gathered, store, allowed=request.allow_rollback)
+    policies: tuple[Policy, ...] = request.policies
+    if policies or gathered.policies:
+        from bundlectl.operations.admitting import admit, load_policies  # noqa: PLC0415 -- only with a policy
+
+        policies = load_policies(request, gathered, session)
+        gathered = admit(policies, gathered, request, session)
     session.listener(PhaseStarted("resolving", len(gathered.artifacts)))
     resolver = Resolver(
         session,
         selection=gathered.selection,
-        store=store,
+        # Where a policy may still refuse, nothing is kept of what is read to be pinned.
+        store=None if policies else store,
         rendering=Rendering(helm=_helm()) if gathered.selection.render_charts else None,
     )
     pinned = resolver.resolve(gathered.artifacts)
-    return _join(gathered, pinned, session)
+    return _judged(_join(gathered, pinned, session), policies, request, session)
+
+
+def _judged(locked: Locked, policies: tuple[Policy, ...], request: SourceRequest, session: Session) -> Locked:
+    """Hold everything against the policies: nothing has moved yet."""
+    if not policies:
+        return locked
+    from bundlectl.operations.judging import apply_policies  # noqa: PLC0415 -- cryptography, only with a policy
+    from bundlectl.operations.rooting import Rooting  # noqa: PLC0415 -- it needs ``Locked``
+    from bundlectl.operations.signatures import gather_evidence  # noqa: PLC0415
+
+    with Rooting(locked, session) as rooting:
+        judged = apply_policies(
+            policies,
+            locked.lock,
+            session=session,
+            open_source=rooting.source,
+            gather=gather_evidence,
+            trusted_root=request.belief.trusted_root,
+        )
+    signed = locked.signed if not judged.left_out and not judged.failed else None
+    return replace(locked, lock=judged.lock, failed=(*locked.failed, *judged.failed), signed=signed)
 
 
 def _helm() -> Path | None:
@@ -100,9 +134,9 @@ def _join(gathered: Gathered, pinned: Pinned, session: Session) -> Locked:
     manifests = {(item.kind, item.name, item.digest): item for item in gathered.manifests}
     excluded: set[Excluded] = {*gathered.excluded, *pinned.excluded}
     stores: dict[tuple[str, str, str], str] = {}
-    weakened = {*session.connection.weakened}
+    weakened = {*session.connection.weakened, *gathered.weakened}
     _refuse_mixed_platforms(gathered)
-    for known, path in gathered.locks:
+    for known, path, _ in gathered.locks:
         chosen, left = _select(known, gathered.selection)
         for item in chosen:
             sizes.update((digest, known.blobs[digest]) for digest in item.all_digests())
@@ -131,12 +165,27 @@ def _join(gathered: Gathered, pinned: Pinned, session: Session) -> Locked:
     if gathered.target:
         rules = [f"{source}={namespace}" for source, namespace in gathered.target.map.items()]
         target = Naming.parse(gathered.target.registry, rules)
-    return Locked(result, gathered.raw, stores, tuple(pinned.failed), platforms, target)
+    return Locked(
+        result, gathered.raw, stores, tuple(pinned.failed), platforms, target, _still_signed(gathered, result)
+    )
+
+
+def _still_signed(gathered: Gathered, result: Lock) -> SignedLock | None:
+    """The signed lock among the sources, where the result is that lock and nothing more or less."""
+    if len(gathered.locks) != 1 or gathered.artifacts or gathered.manifests:
+        return None
+    known, _, signed = gathered.locks[0]
+    same = sorted(known.artifacts, key=_identity) == sorted(result.artifacts, key=_identity)
+    return signed if same and result.selection == known.selection else None
+
+
+def _identity(item: LockedArtifact) -> tuple[str, str, str]:
+    return item.identity
 
 
 def _refuse_mixed_platforms(gathered: Gathered) -> None:
     """Platforms are chosen once a run: the copy must walk each index as it was walked when it was locked."""
-    made_for = {tuple(known.selection["platforms"]) for known, _ in gathered.locks}
+    made_for = {tuple(known.selection["platforms"]) for known, _, _ in gathered.locks}
     if gathered.artifacts:
         made_for.add(tuple(gathered.selection.to_json()["platforms"]))
     if len(made_for) > 1:
@@ -154,7 +203,7 @@ def _selection(gathered: Gathered) -> dict[str, object]:
     if len(gathered.locks) != 1 or gathered.artifacts:
         return own
     return {
-        **gathered.locks[0][0].selection,
+        **gathered.locks[0].lock.selection,
         **{key: value for key, value in own.items() if isinstance(value, list) and value},
         **{key: False for key in ("referrers", "files") if not own[key]},
     }

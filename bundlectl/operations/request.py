@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
+from bundles.belief import Belief
 from bundles.selection import Selection
 from bundles.sources.context import RELEASE_URL
+
+if TYPE_CHECKING:
+    from bundles.policy_file import LoadKey
+    from signing.policy import Policy
 
 __all__ = ["RELEASE_URL", "SourceRequest"]
 
@@ -14,14 +20,21 @@ __all__ = ["RELEASE_URL", "SourceRequest"]
 class SourceRequest:
     """Sources, and how they are read.
 
-    ``verify`` is the text of ``--verify``, or ``default``. ``follow`` None means what the
-    command does by itself (``cli.md``, "A document that names others").
+    ``belief`` says how documents are believed. ``follow`` None means what the
+    command does by itself (``cli.md``, "A document that names others"). ``allow_rollback`` lets
+    ``latest`` be older than what a store has seen. ``policies`` are met in addition to those of
+    Collections, whose keys ``load_key`` reads. ``weakened`` says in words which of it decides what
+    is trusted and where that came from; it is recorded.
     """
 
     sources: tuple[str, ...]
     selection: Selection = field(default_factory=Selection)
-    verify: str = "default"
+    belief: Belief = field(default_factory=Belief)
     follow: bool | None = None
+    allow_rollback: bool = False
+    policies: tuple[Policy, ...] = ()
+    weakened: tuple[str, ...] = ()
+    load_key: LoadKey | None = field(default=None, repr=False)
     release_url: str = RELEASE_URL
     package_registry: str | None = None
     package_image_registry: str | None = None

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 from urllib.parse import urlsplit
 
-from bundlectl.errors import ContentError, MissingError
+from bundlectl.errors import ContentError, MissingError, TransportError
 from bundles.helm.archive import CHART_LIMIT
 from bundles.helm.conversion import convert
 from bundles.plan import document_tag, upstream_name
@@ -74,7 +74,7 @@ class Rooting:
         artifact = planned.artifact
         return Root(
             label=artifact.reference,
-            source=self._source(artifact),
+            source=self.source(artifact),
             target=target(planned.repository, artifact.trust),
             descriptor=Descriptor("", planned.digest, 0),
             tags=(planned.tag,),
@@ -87,7 +87,8 @@ class Rooting:
             is_intact=partial(_is_intact, kept, planned, self._locked.lock.blobs) if kept else None,
         )
 
-    def _source(self, artifact: LockedArtifact) -> ReadRepository:
+    def source(self, artifact: LockedArtifact) -> ReadRepository:
+        """The repository that an artifact is read from; nothing is asked of it yet."""
         path = self._locked.stores.get(artifact.identity)
         if path:
             store = self._store(path)
@@ -155,6 +156,10 @@ class Rooting:
         if urlsplit(manifest.url).scheme in ("http", "https"):
             return self._session.client.fetch(self._session.reach(manifest.url), limit=_DOCUMENT_LIMIT)
         if manifest.url.startswith("s3://"):
+            if self._session.connection.offline:
+                raise TransportError(
+                    "is not reached with --offline", artifact=manifest.url, hint="name a store that has the document"
+                )
             from bundles.sources.s3 import read_s3  # noqa: PLC0415 -- boto3, only where it is asked for
 
             return read_s3(manifest.url)

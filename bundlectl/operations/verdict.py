@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from bundlectl.errors import BundlectlError
     from mirror.oci.digest import Digest
     from signing.identity import Identity
 
@@ -33,11 +34,20 @@ class Verdict:
     explained: tuple[str, ...] = ()
     canonical: bytes | None = None
     warnings: tuple[str, ...] = ()
+    failure: int = 3
+    """The exit code when ``verified`` is false: another one where nothing could be found out."""
+
+    @classmethod
+    def undecided(cls, target: str, error: BundlectlError) -> Verdict:
+        """What there is to say of a target among several that could not be looked at."""
+        return cls(
+            target=target, kind="unknown", name=target, verified=False, reason=str(error), failure=error.exit_code
+        )
 
     @property
     def exit_code(self) -> int:
-        """0 when it holds, 3 when it does not."""
-        return 0 if self.verified else 3
+        """0 when it holds, 3 when it does not, another one when that is not known."""
+        return 0 if self.verified else self.failure
 
     def to_json(self) -> dict[str, Any]:
         """Render as ``cli.md`` says."""
@@ -51,6 +61,7 @@ class Verdict:
             "key": _key(identity) if identity else None,
             "reason": self.reason,
             "uncovered": list(self.uncovered),
+            "gaps": [{"path": path, "allows": text} for path, text in zip(self.uncovered, self.explained, strict=True)],
             "warnings": list(self.warnings),
         }
 

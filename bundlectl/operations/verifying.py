@@ -10,8 +10,12 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from bundlectl.errors import BundlectlError, ContentError, InterruptError, MissingError, RegistryError, UsageError
 from bundlectl.events import BytesMoved, PhaseStarted, TransferPlanned
-from bundles.lock import Lock
+from bundlectl.operations.request import SourceRequest
 from bundles.plan import TargetPlan
+from bundles.sources.document import LOCK_LIMIT, read_signature
+from bundles.sources.following import believe_lock
+from bundles.sources.local import read_local
+from bundles.sources.store import believe_collection
 from mirror.copying.working import Workers, check_cancelled
 from mirror.layout import Store
 from mirror.oci.descriptor import Descriptor
@@ -21,8 +25,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable
 
     from bundlectl.operations.session import Session
-    from bundles.lock import LockedArtifact
+    from bundles.lock import Lock, LockedArtifact
     from bundles.plan import Naming, PlannedArtifact, PlannedManifest
+    from bundles.sources.context import SourceContext
     from mirror.oci.digest import Digest
     from mirror.remote import RemoteRegistry, RemoteRepository
 
@@ -99,12 +104,18 @@ def verify_store(path: Path, *, session: Session) -> VerifyReport:
     return report
 
 
-def locks_of(against: str) -> list[Lock]:
+def locks_of(against: str, context: SourceContext) -> list[Lock]:
     """The locks that ``--against`` names: a lock file, or the collections of a store.
 
+    Args:
+        against: the path of a lock, or ``store:DIR[#NAME]``.
+        context: says who must have signed them, and hears of those that nobody vouches for.
+
     Raises:
+        VerificationError: one is not signed by those who must have.
         UsageError: neither.
         ContentError: not a lock.
+        ConfigError: it cannot be read.
         StoreError: not a store, or a store without the collection.
     """
     if against.startswith("store:"):
@@ -112,27 +123,27 @@ def locks_of(against: str) -> list[Lock]:
     else:
         location, name = against, ""
     path = Path(location)
-    if path.is_dir():
-        with Store.open(path, read_only=True) as store:
-            kept = store.collections()
-        chosen = {key: raw for key, raw in kept.items() if name in ("", key)}
+    if not path.is_dir():
+        if not path.exists():
+            # Not exit 4: that says of the target that something is missing there.
+            raise UsageError("there is no such lock or store", artifact=against, hint="--against LOCK or STORE")
+        raw = read_local(path, limit=LOCK_LIMIT)
+        return [believe_lock(raw, read_signature(against, context), against, context)[0]]
+    with Store.open(path, read_only=True) as store:
+        kept = store.collections()
+        chosen = [key for key in sorted(kept) if name in ("", key)]
         if not chosen:
             raise UsageError(
                 f"has no collection {name!r}" if name else "has no collection",
                 artifact=against,
                 hint=f"it has: {', '.join(sorted(kept)) or 'none'}; `bundlectl download` makes one",
             )
-        return [Lock.from_bytes(raw, origin=f"{against}#{key}") for key, raw in sorted(chosen.items())]
-    try:
-        raw = path.read_bytes()
-    except OSError as error:
-        raise UsageError(
-            f"cannot be read: {error.strerror}", artifact=against, hint="--against LOCK or STORE"
-        ) from error
-    return [Lock.from_bytes(raw, origin=against)]
+        return [believe_collection(store, key, kept[key], context)[0] for key in chosen]
 
 
-def verify_registry(target: Naming, *, against: str, session: Session, deep: bool = False) -> VerifyReport:
+def verify_registry(
+    target: Naming, *, against: str, session: Session, deep: bool = False, request: SourceRequest | None = None
+) -> VerifyReport:
     """Check a registry against a lock, or the collections of a store.
 
     Tags, manifests and their children are always fetched and hashed; blobs are asked for, and
@@ -140,8 +151,10 @@ def verify_registry(target: Naming, *, against: str, session: Session, deep: boo
 
     Raises:
         UsageError, ContentError, StoreError: ``against`` is no lock.
+        VerificationError: ``request`` says who must have signed it, and they did not.
         RegistryError, TransportError: the registry cannot be asked at all.
     """
+    locks = locks_of(against, session.context(request or SourceRequest(sources=()), follow=False))
     registry = session.target(target.registry)
     try:
         registry.ping()
@@ -153,7 +166,7 @@ def verify_registry(target: Naming, *, against: str, session: Session, deep: boo
         target=f"registry:{'/'.join(part for part in (target.registry, target.prefix) if part)}", deep=deep
     )
     checker = _Checker(registry, report, session)
-    for lock in locks_of(against):
+    for lock in locks:
         plan = TargetPlan.of(lock, target)
         session.listener(PhaseStarted("verifying", len(plan.artifacts)))
         checker.check(lock, plan)

@@ -19,6 +19,7 @@ from bundlectl.operations import (
     verify_registry,
     verify_store,
 )
+from bundles.belief import Belief
 from bundles.lock import Lock
 from bundles.plan import TargetPlan
 from mirror.http import Transport
@@ -47,7 +48,7 @@ WANTED: Final = Selection(
 
 def upstream_request() -> SourceRequest:
     """Of every kind of artifact a few, so that a case takes a fraction of a second."""
-    return SourceRequest(sources=SOURCES, selection=WANTED, verify="off")
+    return SourceRequest(sources=SOURCES, selection=WANTED, belief=Belief(mode="off"))
 
 
 class Field:
@@ -90,7 +91,7 @@ class Field:
 
     def run(self, command: str, **more: Any) -> int:
         """Run a command as the command line would, and return its exit code."""
-        request = SourceRequest(sources=(str(self.locked),), verify="off")
+        request = SourceRequest(sources=(str(self.locked),), belief=Belief(mode="off"))
         self.failed = set()
         with self.session(**more) as session:
             try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -66,11 +67,16 @@ def origins(served: Served) -> Sequence[str]:
     return [word for pair in served.origins for word in ("--origin", pair)]
 
 
+def unsigned(served: Served) -> Sequence[str]:
+    """How the documents of an upstream are read that nobody signed."""
+    return [*origins(served), "--verify", "off"]
+
+
 @pytest.fixture
 def lock_file(bundlectl: Callable[..., Ran], upstream_served: Served, tmp_path: Path) -> Path:
     """A lock of the newest release of the upstream."""
     out = tmp_path / "bundle.lock.json"
-    assert bundlectl("lock", SOURCE, "--out", out, *origins(upstream_served)).exit_code == 0
+    assert bundlectl("lock", SOURCE, "--out", out, *unsigned(upstream_served)).exit_code == 0
     return out
 
 
@@ -90,34 +96,34 @@ def test_releases_are_listed_with_the_latest_marked(bundlectl: Callable[..., Ran
 
 
 def test_inspect_reads_documents_alone(bundlectl: Callable[..., Ran], upstream_served: Served) -> None:
-    ran = bundlectl("inspect", SOURCE, *origins(upstream_served), "-o", "json")
+    ran = bundlectl("inspect", SOURCE, *unsigned(upstream_served), "-o", "json")
     assert ran.exit_code == 0
     found = ran.document("inspection")
     assert found["totals"]["images"] == sum(item["type"] == "image" for item in found["artifacts"])
     assert found["totals"]["bytes"] is None
     assert upstream_served.requests.count("*", "/v2/*/manifests/*") == 0
-    text = bundlectl("inspect", SOURCE, *origins(upstream_served)).out
+    text = bundlectl("inspect", SOURCE, *unsigned(upstream_served)).out
     assert f"images ({found['totals']['images']})" in text
     assert text.splitlines()[-1].startswith("total: ")
 
 
 def test_inspect_resolves_on_demand(bundlectl: Callable[..., Ran], upstream_served: Served) -> None:
-    ran = bundlectl("inspect", SOURCE, "--resolve", "--charts", *origins(upstream_served), "-o", "json")
+    ran = bundlectl("inspect", SOURCE, "--resolve", "--charts", *unsigned(upstream_served), "-o", "json")
     found = ran.document("inspection")
     assert found["totals"]["bytes"] > 0
     assert all(item["digest"] for item in found["artifacts"])
 
 
 def test_what_is_left_out_is_listed_with_its_reason(bundlectl: Callable[..., Ran], upstream_served: Served) -> None:
-    ran = bundlectl("inspect", SOURCE, "--no-files", *origins(upstream_served))
+    ran = bundlectl("inspect", SOURCE, "--no-files", *unsigned(upstream_served))
     assert "files are not wanted (--no-files)" in ran.out
 
 
 def test_the_same_upstream_state_gives_the_same_lock_wherever_it_is_written(
     bundlectl: Callable[..., Ran], upstream_served: Served, lock_file: Path, tmp_path: Path
 ) -> None:
-    assert bundlectl("lock", SOURCE, *origins(upstream_served), "-q").out == lock_file.read_text()
-    again = bundlectl("lock", SOURCE, *origins(upstream_served), "--out", tmp_path / "again", "-o", "json")
+    assert bundlectl("lock", SOURCE, *unsigned(upstream_served), "-q").out == lock_file.read_text()
+    again = bundlectl("lock", SOURCE, *unsigned(upstream_served), "--out", tmp_path / "again", "-o", "json")
     assert again.document("lock-file")["size"] == lock_file.stat().st_size
     assert (tmp_path / "again").read_bytes() == lock_file.read_bytes()
 
@@ -240,12 +246,35 @@ def test_diff_of_a_release_with_a_part_of_it(
     bundlectl: Callable[..., Ran], upstream_served: Served, lock_file: Path, tmp_path: Path
 ) -> None:
     part = tmp_path / "part.lock.json"
-    assert bundlectl("lock", SOURCE, "--no-files", "--out", part, *origins(upstream_served)).exit_code == 0
+    assert bundlectl("lock", SOURCE, "--no-files", "--out", part, *unsigned(upstream_served)).exit_code == 0
     found = bundlectl("diff", part, lock_file, "-o", "json").document("difference")
     assert found["added"]
     assert not found["removed"]
     assert found["bytes"] > 0
     assert bundlectl("diff", lock_file, lock_file).out.startswith("0 added, 0 removed, 0 changed")
+
+
+def test_the_command_lines_that_the_quickstart_shows_do_what_it_did(
+    bundlectl: Callable[..., Ran], upstream_served: Served, registry: ServedRegistry, tmp_path: Path
+) -> None:
+    shown, again = tmp_path / "shown", tmp_path / "again"
+    steps = bundlectl("quickstart", "--dir", shown, "-o", "json").document("quickstart")["steps"]
+    again.mkdir()
+    done = []
+    for step in steps:
+        line = re.sub(r"127\.0\.0\.1:\d+/eks", f"{registry.host}/eks", step["command"]).replace(str(shown), str(again))
+        _, command, *arguments = line.split()
+        if command in ("quickstart", "serve"):
+            continue
+        upstream = () if command == "keys" else origins(upstream_served)
+        ran = bundlectl(command, *arguments, *upstream)
+        assert ran.exit_code == 0, line + ran.err
+        done.append(command)
+    assert done == ["releases", "inspect", "keys", "lock", "download", "mirror", "mirror", "verify"]
+    # The key is what holds the steps together: without its signature none of them goes on.
+    (again / "bundle.lock.json.sigstore.json").unlink()
+    download = ("download", again / "bundle.lock.json", "--store", again / "other")
+    assert bundlectl(*download, "--verify", again / "site.key.pub").exit_code == 3
 
 
 def test_a_store_that_is_none_is_told_in_json(bundlectl: Callable[..., Ran], tmp_path: Path) -> None:

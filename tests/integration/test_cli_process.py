@@ -52,7 +52,7 @@ def test_an_interrupted_download_is_exit_130_and_the_same_command_resumes(
 ) -> None:
     origins = [word for pair in upstream_served.origins for word in ("--origin", pair)]
     lock_file = tmp_path / "bundle.lock.json"
-    with start(tmp_path, "lock", "eks-a:latest", "--out", lock_file, *origins) as process:
+    with start(tmp_path, "lock", "eks-a:latest", "--verify", "off", "--out", lock_file, *origins) as process:
         process.communicate(timeout=60)
     upstream_served.faults.add(Fault(SlowBody(chunk=64, seconds=0.1), method="GET", path="*/blobs/*"))
     arguments = ("download", lock_file, "--store", tmp_path / "store", "-v", *origins)
@@ -102,8 +102,8 @@ def test_the_quickstart_takes_every_step_and_leaves_nothing_behind(tmp_path: Pat
     with start(tmp_path, "quickstart") as process:
         out, err = process.communicate(timeout=60)
     assert process.returncode == 0, out + err
-    for number in range(1, 10):
-        assert f"{number}/9 " in out
+    for number in range(1, 11):
+        assert f"{number}/10 " in out
     assert "Next:\n  bundlectl releases" in out
     assert list(tmp_path.glob("bundlectl-quickstart-*")) == []
 
@@ -115,9 +115,17 @@ def test_the_quickstart_keeps_what_it_made_where_it_was_told_to(tmp_path: Path) 
     assert process.returncode == 0, err
     document = json.loads(out)
     schema("quickstart").validate(document)
-    assert len(document["steps"]) == 9
+    assert len(document["steps"]) == 10
+    assert document["seconds"] < 20
     assert document["next"][0] == f"bundlectl store list {kept / 'store'}"
-    assert {path.name for path in kept.iterdir()} == {"bundle.lock.json", "store", "registry"}
+    assert {path.name for path in kept.iterdir()} == {
+        "bundle.lock.json",
+        "bundle.lock.json.sigstore.json",
+        "registry",
+        "site.key",
+        "site.key.pub",
+        "store",
+    }
     with start(tmp_path, "quickstart", "--dir", kept) as process:
         process.communicate(timeout=60)
     assert process.returncode == 2
@@ -125,7 +133,7 @@ def test_the_quickstart_keeps_what_it_made_where_it_was_told_to(tmp_path: Path) 
 
 def test_a_reader_that_goes_away_in_the_middle_is_no_failure(upstream_served: Served, tmp_path: Path) -> None:
     origins = [word for pair in upstream_served.origins for word in ("--origin", pair)]
-    with start(tmp_path, "inspect", "eks-a:latest", *origins) as process:
+    with start(tmp_path, "inspect", "eks-a:latest", "--verify", "off", *origins) as process:
         assert process.stdout is not None
         assert process.stderr is not None
         process.stdout.close()
@@ -142,7 +150,7 @@ def test_a_full_disk_behind_standard_output_is_told(upstream_served: Served, tmp
     origins = [word for pair in upstream_served.origins for word in ("--origin", pair)]
     with full.open("w") as out:
         done = subprocess.run(
-            [*PROGRAM, "inspect", "eks-a:latest", *origins],
+            [*PROGRAM, "inspect", "eks-a:latest", "--verify", "off", *origins],
             stdout=out,
             stderr=subprocess.PIPE,
             text=True,
@@ -158,7 +166,7 @@ def test_on_a_terminal_the_live_display_goes_away_and_leaves_failures_and_the_re
 ) -> None:
     origins = [word for pair in upstream_served.origins for word in ("--origin", pair)]
     lock_file = tmp_path / "bundle.lock.json"
-    with start(tmp_path, "lock", "eks-a:latest", "--out", lock_file, *origins) as process:
+    with start(tmp_path, "lock", "eks-a:latest", "--verify", "off", "--out", lock_file, *origins) as process:
         process.communicate(timeout=60)
     upstream_served.faults.add(Fault(Refuse(404), method="GET", path="*kube-vip*manifests*"))
     ours, theirs = pty.openpty()

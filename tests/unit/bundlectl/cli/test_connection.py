@@ -162,7 +162,7 @@ def test_a_request_carries_the_selection() -> None:
     assert request.selection.providers == ("docker",)
     assert [str(platform) for platform in request.selection.platforms] == ["linux/amd64"]
     assert (request.selection.files, request.selection.referrers) == (False, True)
-    assert (request.verify, request.follow) == ("default", None)
+    assert (request.belief.mode, request.belief.anchors, request.follow) == ("aws", None, None)
     assert request.package_registry == "r.example/p"
 
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from bundlectl.cli.console import Console, printable
 from bundlectl.cli.progress import PlainProgress, Tally, show_progress
+from bundlectl.errors import BundlectlError
 from bundlectl.events import ArtifactFinished, BytesMoved, Notice, PhaseStarted, TransferPlanned, Waiting
 
 
@@ -79,6 +80,20 @@ def test_no_control_character_reaches_the_terminal(text: str) -> None:
     assert not any(ord(character) < 32 and character not in "\t\n" for character in shown)
     assert "\x7f" not in shown
     assert not any(0x80 <= ord(character) < 0xA0 for character in shown)
+
+
+def test_a_remark_is_one_line_whatever_is_in_it(capsys: pytest.CaptureFixture[str]) -> None:
+    console = Console(verbose=1)
+    for say in (console.note, console.detail, console.warning):
+        say("a\nerror: b\tc\x1b")
+    console.error(BundlectlError("a\nhint: b", artifact="c\nd", hint="e\nf"))
+    assert capsys.readouterr().err.splitlines() == [
+        r"a\nerror: b\tc\x1b",
+        r"a\nerror: b\tc\x1b",
+        r"warning: a\nerror: b\tc\x1b",
+        r"error: c\nd: a\nhint: b",
+        r"hint: e\nf",
+    ]
 
 
 @pytest.mark.parametrize("text", ["\x9b31m", "\x7f", "\u202egnp", "\x1b[2J", "\ud800", "a\nb\té"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from contextlib import ExitStack
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from bundlectl.operations import (
@@ -23,14 +24,16 @@ from bundlectl.operations import (
     verify_registry,
     verify_store,
 )
+from bundles.belief import Belief
+from bundles.lock_signature import SIGNATURE_SUFFIX, sign_lock
 from mirror.http import Transport
+from tests.unit.bundles.signed_documents import SIGNER
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from bundlectl.events import Event
     from registry_fixtures.registry import ServedRegistry
     from registry_fixtures.upstream import Served
+    from signing.signature import Signer
 
 __all__ = ["FILES_HOST", "Site"]
 
@@ -67,7 +70,9 @@ class Site:
 
     def request(self, *sources: str, **more: Any) -> SourceRequest:
         selection = {key: more.pop(key) for key in list(more) if key in Selection.__dataclass_fields__}
-        return SourceRequest(sources=sources, selection=Selection(**selection), **{"verify": "off", **more})
+        return SourceRequest(
+            sources=sources, selection=Selection(**selection), **{"belief": Belief(mode="off"), **more}
+        )
 
     def lock(self, *sources: str, **more: Any) -> Lock:
         with self.session() as session:
@@ -79,6 +84,14 @@ class Site:
         path = self.folder / f"{hashlib.sha256(raw).hexdigest()[:8]}.lock.json"
         path.write_bytes(raw)
         return str(path)
+
+    def signed_lock(self, *sources: str, signer: Signer = SIGNER, **more: Any) -> str:
+        """Lock and sign, and return the path of the lock."""
+        path = self.lock_file(*sources, **more)
+        raw = Path(path).read_bytes()
+        signature = sign_lock(raw, Lock.from_bytes(raw, origin=path), signer)
+        Path(f"{path}{SIGNATURE_SUFFIX}").write_bytes(signature)
+        return path
 
     def download(self, *sources: str, name: str | None = None, store: Path | None = None, **more: Any) -> CopyReport:
         with self.session() as session:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
@@ -12,6 +11,7 @@ from bundlectl.errors import InterruptError, StoreError, UsageError
 from bundlectl.operations import Session, downloading
 from bundles.plan import upstream_name
 from mirror.layout import Store
+from tests.unit.bundles.signed_documents import BY_KEY
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,15 +25,6 @@ PAUSE = "public.ecr.aws/eks-distro/kubernetes/pause:v1.33.5-eks-1-33-12"
 
 def pause(site: Site) -> LockedArtifact:
     return site.lock(f"image:{PAUSE}").artifacts[0]
-
-
-def signed(site: Site) -> str:
-    """A lock whose artifacts count as signed."""
-    known = site.lock(f"image:{PAUSE}")
-    better = replace(known, artifacts=tuple(replace(item, trust="signed") for item in known.artifacts))
-    path = site.folder / "signed.lock.json"
-    path.write_bytes(better.to_bytes())
-    return str(path)
 
 
 def lose(store: Path, digest: Digest) -> None:
@@ -70,10 +61,11 @@ def test_a_truncated_manifest_is_mended(site: Site) -> None:
 
 def test_a_better_trust_is_recorded_though_the_content_is_there(site: Site) -> None:
     site.download(f"image:{PAUSE}")
-    assert site.download(signed(site)).artifacts_done == 1
+    lock = site.signed_lock(f"image:{PAUSE}")
+    assert site.download(lock, belief=BY_KEY).artifacts_done == 1
     with Store.open(site.store, read_only=True) as kept:
         assert {ref.trust for ref in kept.refs() if str(ref) == PAUSE} == {"signed"}
-    assert site.download(signed(site)).artifacts_skipped == 1
+    assert site.download(lock, belief=BY_KEY).artifacts_skipped == 1
     assert site.download(f"image:{PAUSE}").artifacts_skipped == 1
 
 
