@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -17,6 +17,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.is_relative_to(__file__.rpartition("/")[0]):
             item.add_marker(pytest.mark.interop)
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Write what tests tell of themselves (``record_property("told", …)``), from whatever process."""
+    for report in (*terminalreporter.getreports("passed"), *terminalreporter.getreports("failed")):
+        for name, said in report.user_properties:
+            if name == "told" and report.when == "call":
+                terminalreporter.write_line(said)
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -80,6 +81,7 @@ def find_program(name: str) -> Path | None:
         if fields[:1] != [name]:
             continue
         _, source, package, version = fields
+        version = hash_of_sources(ROOT / package) if source == "here" else version
         executable = package.rpartition("/")[2] if source == "go" else name
         cached = cache / f"{name}-{version}" / executable
         if cached.is_file():
@@ -87,6 +89,12 @@ def find_program(name: str) -> Path | None:
         found = shutil.which(name)
         return Path(found) if found else None
     raise AssertionError(f"{name} is not in tools.txt")
+
+
+def hash_of_sources(folder: Path) -> str:
+    """The version of a program that is built from this checkout, as ``provision`` reckons it."""
+    files = [folder / "go.mod", folder / "go.sum", *sorted(folder.glob("*.go"))]
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:16]
 
 
 def provided(name: str) -> Path:
