@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = ["fuzz"]
 
-SECONDS = 480.0
+SECONDS = 720.0
 """For everything, at full scale."""
 WORKERS = max(1, min(2, os.cpu_count() or 1))
 EACH = 5.0

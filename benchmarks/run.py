@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from corpus import corpus
+from differential import differential
 from fuzz import fuzz
 from inspecting import inspecting
 from load import load
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 # The corpus comes first: it measures memory, and a child counts what this process ever had.
-PARTS = {"corpus": corpus, "inspect": inspecting, "load": load, "fuzz": fuzz}
+PARTS = {"corpus": corpus, "inspect": inspecting, "load": load, "fuzz": fuzz, "differential": differential}
 
 
 def main() -> int:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+import trust_targets as trust
 from archives import make_archive, read_archive
 from mutation import TOKENS, change_bytes, change_lines, change_text, change_tree, thin
 from programs import DATA
@@ -108,6 +109,7 @@ def _make_document(dice: Random) -> bytes:
 
 def _read_document(raw: bytes) -> None:
     from bundlectl.events import ignore  # noqa: PLC0415
+    from bundles.belief import Belief  # noqa: PLC0415
     from bundles.document import parse_document  # noqa: PLC0415
     from bundles.release import contents  # noqa: PLC0415
     from bundles.schema import parse_model  # noqa: PLC0415
@@ -115,7 +117,7 @@ def _read_document(raw: bytes) -> None:
     from mirror.oci.reference import Reference  # noqa: PLC0415
 
     document = parse_document(raw, origin="fuzzed.yaml")
-    found = contents(accept(document, parse_model(document), verify="off", listener=ignore))
+    found = contents(accept(document, parse_model(document), belief=Belief(mode="off"), listener=ignore))
     for artifact in found.artifacts:
         if artifact.type != "file":
             _hold("an artifact's reference is none", Reference.parse, artifact.reference)
@@ -279,10 +281,17 @@ def _hold(otherwise: str, check: Callable[..., Any], *arguments: object) -> Any:
 
 
 TARGETS = {
-    "documents": Target(400_000, 0.30, _make_document, _read_document),
-    "manifests": Target(400_000, 0.17, _make_manifest, _read_manifest),
-    "locks": Target(400_000, 0.20, _make_lock, _read_lock),
-    "charts": Target(200_000, 0.25, make_archive, read_archive),
-    "references": Target(400_000, 0.03, _make_reference, _read_reference),
-    "challenges": Target(400_000, 0.05, _make_challenge, _read_challenge),
+    "documents": Target(400_000, 0.18, _make_document, _read_document),
+    "canonical": Target(400_000, 0.20, _make_document, trust.read_canonical),
+    "manifests": Target(400_000, 0.10, _make_manifest, _read_manifest),
+    "locks": Target(400_000, 0.12, _make_lock, _read_lock),
+    "charts": Target(200_000, 0.14, make_archive, read_archive),
+    "references": Target(400_000, 0.02, _make_reference, _read_reference),
+    "challenges": Target(400_000, 0.03, _make_challenge, _read_challenge),
+    "sigstore-bundles": Target(400_000, 0.06, trust.make_bundle, trust.read_bundle),
+    "payloads": Target(200_000, 0.04, trust.make_payload, trust.read_payload),
+    "keys": Target(100_000, 0.03, trust.make_key, trust.read_key),
+    "pkcs11-uris": Target(200_000, 0.01, trust.make_uri, trust.read_uri),
+    "policies": Target(100_000, 0.05, trust.make_policy, trust.read_policy),
+    "selectors": Target(200_000, 0.02, trust.make_selectors, trust.read_selectors),
 }
