@@ -172,8 +172,11 @@ def _read_manifest(raw: bytes) -> None:
 
 @cache
 def _lock() -> dict[str, Any]:
+    from mirror.oci.artifact import wrap_file  # noqa: PLC0415
+    from mirror.oci.digest import Digest  # noqa: PLC0415
+
     one, two = f"sha256:{ONE}", f"sha256:{TWO}"
-    referrer = {"digest": two, "mediaType": f"{OCI}.manifest.v1+json", "artifactType": "application/x", "tag": "t"}
+    referrer = {"digest": two, "mediaType": f"{OCI}.manifest.v1+json", "artifactType": "application/x"}
     texts = {"components": ["cilium"], "kubeVersions": ["1.33"], "foundIn": ["bundles.yaml#spec"]}
     artifact = {
         "digest": one,
@@ -191,15 +194,17 @@ def _lock() -> dict[str, Any]:
         "mediaType": f"{OCI}.manifest.v1+json",
         "manifests": [one],
         "blobs": [two],
-        "referrers": [{**referrer, "manifests": [two], "blobs": []}],
+        "referrers": [{**referrer, "tag": f"sha256-{ONE}.sig", "manifests": [two], "blobs": []}],
     }
+    url = "https://files.example/x.ova"
+    wrapping = str(wrap_file(url, Digest.parse(one), 1234, sha512=ONE + TWO).manifest.descriptor.digest)
     file = {
         **artifact,
         "type": "file",
         "name": "x.ova",
-        "reference": "https://files.example/x.ova",
+        "reference": url,
         "mediaType": "application/octet-stream",
-        "manifests": [],
+        "manifests": [wrapping],
         "blobs": [one],
         "sha512": ONE + TWO,
     }
@@ -212,7 +217,7 @@ def _lock() -> dict[str, Any]:
         "selection": {**nothing, "referrers": True, "files": True, "renderCharts": False},
         "manifests": [{**bundles, "digest": two, "size": 5}],
         "artifacts": [file, image],
-        "blobs": {one: 1234, two: 5},
+        "blobs": {one: 1234, two: 5, wrapping: 700},
         "excluded": [{"reference": "a/b", "reason": "names no registry"}],
         "weakened": ["a", "b"],
     }

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from bundlectl.errors import ContentError, UsageError
 from bundles.artifact import ArtifactType, Excluded, TrustLevel, better_trust
-from mirror.oci.artifact import wrap_file
+from mirror.oci.artifact import describe_document, wrap_file
 from mirror.oci.digest import Digest
 from mirror.oci.manifest import canonical_json
 from mirror.oci.platform import Platform
-from mirror.oci.reference import Reference
+from mirror.oci.reference import Reference, attached_to
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -95,7 +95,7 @@ class LockedManifest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LockedReferrer:
-    """A signature, SBOM or attestation, pinned; ``tag`` where cosign's tag scheme names it."""
+    """A signature, SBOM or attestation, pinned; ``tag`` where cosign's tag scheme names it, and only its form."""
 
     digest: Digest
     media_type: str
@@ -336,6 +336,9 @@ class Lock:
 
     def _check(self, *, origin: str) -> None:
         """Hold what the schema cannot say: names are names, every digest has a size, identities occur once."""
+        for document in self.manifests:
+            # The path of a local document is taken apart as URLs are.
+            _check_url(document.url, f"{origin}: {document.kind} {document.name}", document.digest)
         seen: set[tuple[str, str]] = set()
         for artifact in self.artifacts:
             place = f"{origin}: {artifact.reference}"
@@ -349,6 +352,7 @@ class Lock:
             if artifact.type == "file" and artifact.manifests != (artifact.root,):
                 # A signature of a file is one of this manifest.
                 raise ContentError("lists another manifest than that of the file", artifact=place, hint=_ANEW)
+            _check_tags(artifact, place)
             missing = needed - self.blobs.keys()
             if missing:
                 raise ContentError(f"{min(missing)} has no size", artifact=place, hint=_ANEW)
@@ -366,11 +370,29 @@ def _check_name(artifact: LockedArtifact, place: str) -> None:
     if artifact.type == "file":
         if not artifact.reference.startswith(("https://", "http://")):
             raise ContentError("is not the URL of a file", artifact=place, hint=_ANEW)
+        _check_url(artifact.reference, place, artifact.digest)
         return
     try:
         Reference.parse(artifact.reference)
     except UsageError as error:
         raise ContentError(error.message, artifact=place, hint=_ANEW) from error
+
+
+def _check_url(url: str, place: str, digest: Digest) -> None:
+    try:
+        describe_document(digest, 0, url=url)
+    except ContentError as error:
+        raise ContentError(error.message, artifact=place, hint=_ANEW) from error
+
+
+def _check_tags(artifact: LockedArtifact, place: str) -> None:
+    """Referrers are taken along unjudged: under a tag of another form one could be an artifact of its own."""
+    subjects = {*artifact.manifests, *(item.digest for item in artifact.referrers)}
+    for item in artifact.referrers:
+        if item.tag is not None and attached_to(item.tag) not in subjects:
+            raise ContentError(
+                f"{item.tag[:200]!r} is no tag of a signature, SBOM or attestation of it", artifact=place, hint=_ANEW
+            )
 
 
 def _refuse_float(text: str) -> float:

@@ -193,9 +193,8 @@ def _render_verdict(document: Mapping[str, Any]) -> str:
     key, name = document["key"], f"{document['kind']} {document['name']}".rstrip()
     if not document["verified"]:
         return f"{document['target']}: NOT VERIFIED: {document['reason']} ({name})"
-    signer = key["source"] + (f" ({key['fingerprint']})" if key["fingerprint"] else "") if key else ""
-    told = f"verified, signed by {signer}" if key else f"not refused, but {document['reason']}"
-    lines = [f"{document['target']}: {told} ({name})"]
+    signer = key["source"] + (f" ({key['fingerprint']})" if key["fingerprint"] else "")
+    lines = [f"{document['target']}: verified, signed by {signer} ({name})"]
     if document["digest"]:
         lines.append(f"  signed digest  {document['digest']}")
     reasons: dict[str, list[str]] = {}

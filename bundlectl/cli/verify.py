@@ -212,8 +212,9 @@ def _verify(
     form, rest = form_of(name)
     if form == "store":
         from bundlectl.operations.verifying import verify_store  # noqa: PLC0415
+        from bundles.sources.store import split_store  # noqa: PLC0415
 
-        return [*_store_signatures(name, request, session), verify_store(_store_path(rest), session=session)]
+        return [*_store_signatures(name, request, session), verify_store(split_store(rest)[0], session=session)]
     from bundlectl.operations.verifying_documents import (  # noqa: PLC0415
         verify_image,
         verify_manifest,
@@ -234,11 +235,6 @@ def _verify(
 
 def _is_path(name: str) -> bool:
     return Path(name).exists() or name.startswith((".", "/")) or name.endswith(_DOCUMENT)
-
-
-def _store_path(rest: str) -> Path:
-    folder, hash_sign, _ = rest.rpartition("#")
-    return Path(rest) if not hash_sign or Path(rest).is_dir() else Path(folder)
 
 
 def _store_signatures(name: str, request: "SourceRequest", session: "Session") -> "list[Verdict]":

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
-from bundlectl.errors import UsageError
+from bundlectl.errors import UsageError, VerificationError
 from bundlectl.events import PhaseStarted
 from bundles.artifact import Artifact, Excluded, merge_artifacts
 from bundles.lock import Lock, LockedManifest, LockedSource
@@ -58,6 +58,8 @@ class Gathered:
     policies: tuple[CollectionPolicy, ...] = ()
     """Of all Collections among the sources, those inside of others too."""
     asked: tuple[str, ...] = ()
+    releases: tuple[tuple[str, bool], ...] = ()
+    """The versions of EKS-A releases that sources named, each with whether its Bundles are signed."""
     """Every source as it is written, those that Collections name too."""
 
 
@@ -80,6 +82,9 @@ def gather(request: SourceRequest, session: Session, *, follow: bool) -> Gathere
     context = session.context(request, follow=follow)
     session.listener(PhaseStarted("reading", len(request.sources)))
     loaded = [read_source(text, context) for text in dict.fromkeys(request.sources)]
+    policies = tuple(_policies(loaded))
+    if _names_signers(request) and not (policies or request.policies):
+        _refuse_unsignable(loaded)
     selection = request.selection
     excluded: set[Excluded] = set()
     found: list[Artifact] = []
@@ -108,15 +113,45 @@ def gather(request: SourceRequest, session: Session, *, follow: bool) -> Gathere
             entry for item in loaded for entry in item.documents if entry.verified.document.kind != "Collection"
         ),
         weakened=request.weakened,
-        policies=tuple(_policies(loaded)),
+        policies=policies,
         asked=tuple(_asked(loaded)),
+        releases=tuple(_releases(loaded)),
     )
+
+
+def _releases(loaded: Iterable[Loaded]) -> Iterable[tuple[str, bool]]:
+    for item in loaded:
+        if item.kind == "Release" and item.source.startswith("eks-a:"):
+            trusts = {entry.verified.trust for entry in item.documents if entry.kind == "Bundles"}
+            yield item.name, trusts == {"signed"}
+        yield from _releases(item.parts)
 
 
 def _asked(loaded: Iterable[Loaded]) -> Iterable[str]:
     for item in loaded:
         yield item.source
         yield from _asked(item.parts)
+
+
+def _names_signers(request: SourceRequest) -> bool:
+    return request.belief.mode == "key" or request.belief.anchors is not None
+
+
+def _refuse_unsignable(loaded: Iterable[Loaded]) -> None:
+    """Refuse what carries no signature of the kind that was asked for: nobody should think that it was checked.
+
+    Raises:
+        VerificationError: a source is an image, a chart, a file or a registry as it is.
+    """
+    for item in loaded:
+        if item.collection is None and item.lock is None and not item.documents:
+            raise VerificationError(
+                f"a source of the kind {item.kind} is no manifest and no lock, and whose signature it has is not "
+                "looked at",
+                artifact=item.source,
+                hint="lock it, and sign the lock (bundlectl lock --key); or say in a policy who must have signed it",
+            )
+        _refuse_unsignable(item.parts)
 
 
 def _policies(loaded: Iterable[Loaded]) -> Iterable[CollectionPolicy]:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from bundles.artifact import Excluded
     from bundles.lock import LockedArtifact, LockedSource
     from mirror.copying import Failure
+    from signing.policy import Policy
 
 __all__ = ["Inspection", "inspect"]
 
@@ -66,10 +67,12 @@ def inspect(request: SourceRequest, *, session: Session, resolve: bool = False, 
         UsageError, ContentError, VerificationError, TransportError: from reading the sources.
     """
     gathered = gather(request, session, follow=False)
+    policies: tuple[Policy, ...] = ()
     if request.policies or gathered.policies:
         from bundlectl.operations.admitting import admit, load_policies  # noqa: PLC0415 -- only with a policy
 
-        gathered = admit(load_policies(request, gathered, session), gathered, request, session)
+        policies = load_policies(request, gathered, session)
+        gathered = admit(policies, gathered, request, session)
     artifacts: Iterable[Artifact] = gathered.artifacts
     excluded = set(gathered.excluded)
     failed: tuple[Failure, ...] = ()
@@ -95,6 +98,12 @@ def inspect(request: SourceRequest, *, session: Session, resolve: bool = False, 
     everything = merge_artifacts([*artifacts, *(_resolved(None, item) for _, item in locked)])
     for known, _, _ in gathered.locks:
         excluded.update(known.excluded)
+    if policies:
+        from bundlectl.operations.judging import judge_named  # noqa: PLC0415 -- only with a policy
+
+        # Whose signatures an image has is not looked at here: what they could still decide is listed.
+        everything, left_out = judge_named(policies, everything)
+        excluded.update(left_out)
     return Inspection(gathered.sources, everything, tuple(sorted(excluded)), total, failed)
 
 

@@ -173,7 +173,7 @@ def judge_named(
     """Judge artifacts by what documents say of them: before anything of them is asked for.
 
     Decided is what no signature could change; the rest, and what has no digest yet, waits for
-    `apply_policies`. The trust that an artifact has here can only fall.
+    `apply_policies`.
 
     Returns:
         Those that may still be wanted, and those that a policy leaves out.

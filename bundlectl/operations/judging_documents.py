@@ -8,26 +8,28 @@ from typing import TYPE_CHECKING
 from bundlectl.errors import BundlectlError, VerificationError
 from bundlectl.events import Notice
 from bundles.aws_keys import aws_key
-from bundles.lock_signature import as_signed, verify_lock
-from bundles.signatures import check_signature
+from bundles.canonical import kind_of_root
+from bundles.document import parse_document
+from bundles.lock_signature import as_signed, as_unsigned, verify_lock
+from bundles.signatures import SignedManifest, check_signature
+from bundles.sources.following import LOCKED_KINDS
 from mirror.oci.digest import Digest
 from signing.identity import Evidence, NamedKey, Proof
 from signing.policy import AwsKey, Subject, anchors_of, demand, needed_by_any
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from bundlectl.operations.gathering import Gathered, PinnedSource
     from bundlectl.operations.session import Session
     from bundles.document import DocumentType
-    from bundles.lock import Lock
+    from bundles.lock import Lock, LockedManifest
     from bundles.lock_signature import SignedLock
-    from bundles.signatures import SignedManifest
     from bundles.sources.context import SourceDocument
     from signing.policy import Policy, PolicyIdentity
     from signing.trust import TrustLevel
 
-__all__ = ["document_evidence", "judge_documents", "lock_evidence"]
+__all__ = ["document_evidence", "judge_documents", "judge_locked_document", "lock_evidence"]
 
 
 def judge_documents(
@@ -66,6 +68,42 @@ def _judge_document(policies: Sequence[Policy], entry: SourceDocument, session: 
         _warn(session, judgement.reason, judgement.rule, document.origin)
 
 
+def judge_locked_document(
+    policies: Sequence[Policy], manifest: LockedManifest, load: Callable[[], bytes], session: Session
+) -> None:
+    """Hold a release document that a lock pins against the policies.
+
+    Args:
+        policies: met together.
+        manifest: as pinned; its name and kind are the lock's word.
+        load: gives the document's bytes; called only where its signature matters.
+        session: who hears warnings.
+
+    Raises:
+        VerificationError: it is refused, or is not the document that the lock calls it.
+        ContentError, MissingError, TransportError: it cannot be read.
+    """
+    subject = Subject("document", f"{manifest.kind}/{manifest.name}", manifest.digest, manifest.trust)
+    needed = needed_by_any(policies, subject)
+    evidence = _locked_evidence(manifest, load(), needed) if needed else Evidence()
+    judgement = demand(policies, subject, evidence)
+    if judgement.decision == "warn":
+        _warn(session, judgement.reason, judgement.rule, manifest.url)
+
+
+def _locked_evidence(manifest: LockedManifest, raw: bytes, needed: Sequence[PolicyIdentity]) -> Evidence:
+    document = parse_document(raw, origin=manifest.url)
+    if LOCKED_KINDS.get(document.type) != manifest.kind or (document.name and document.name != manifest.name):
+        raise VerificationError(
+            f"the lock calls it {manifest.kind}/{manifest.name}, but it is {document.kind}/{document.name}",
+            artifact=manifest.url,
+            hint="make the lock anew",
+        )
+    kind = kind_of_root(document.root)
+    found = SignedManifest.of(document.root, kind, origin=manifest.url)
+    return document_evidence((found,) if found.signature else (), document.type, needed)
+
+
 def document_evidence(
     signatures: Sequence[SignedManifest], kind: DocumentType | None, needed: Sequence[PolicyIdentity]
 ) -> Evidence:
@@ -102,8 +140,16 @@ def _judge_lock(
         signed = replace(pinned.signed, proof=evidence.proofs[0]) if judgement.signed_by else pinned.signed
     if judgement.decision == "warn":
         _warn(session, judgement.reason, judgement.rule, subject.reference)
-    lock = as_signed(pinned.lock) if judgement.signed_by else pinned.lock
-    return pinned._replace(lock=lock, signed=signed)
+    if judgement.signed_by:
+        return pinned._replace(lock=as_signed(pinned.lock), signed=signed)
+    if signed is not None and signed.proof is not None:
+        return pinned._replace(signed=signed)
+    # Levels matter under a policy, and whoever had the file or folder could write what they like.
+    believed = as_unsigned(pinned.lock)
+    if believed != pinned.lock:
+        told = "nobody vouches for what it calls signed, which counts as declared; name who signed it with --verify KEY"
+        session.listener(Notice("warning", told, pinned.store or pinned.lock.name))
+    return pinned._replace(lock=believed, signed=signed)
 
 
 def lock_evidence(

@@ -11,7 +11,7 @@ from bundlectl.errors import ContentError, MissingError, UsageError
 from bundlectl.events import PhaseStarted
 from bundlectl.operations.gathering import Gathered, gather
 from bundlectl.operations.resolving import Pinned, Resolver
-from bundlectl.operations.rollback import refuse_rollback
+from bundlectl.operations.rollback import newest
 from bundles.artifact import Artifact, Excluded
 from bundles.helm.rendering import Rendering
 from bundles.lock import Lock, LockedArtifact
@@ -82,14 +82,15 @@ def lock_sources(request: SourceRequest, *, session: Session, store: Store | Non
         UsageError, VerificationError, TransportError: from reading the sources.
     """
     gathered = gather(request, session, follow=True)
-    if store is not None:
-        refuse_rollback(gathered, store, allowed=request.allow_rollback)
+    fresh = newest(gathered, store, allowed=request.allow_rollback) if store is not None else {}
     policies: tuple[Policy, ...] = request.policies
     if policies or gathered.policies:
         from bundlectl.operations.admitting import admit, load_policies  # noqa: PLC0415 -- only with a policy
 
         policies = load_policies(request, gathered, session)
         gathered = admit(policies, gathered, request, session)
+    if store is not None and fresh:
+        store.remember(fresh)
     session.listener(PhaseStarted("resolving", len(gathered.artifacts)))
     resolver = Resolver(
         session,
@@ -98,29 +99,12 @@ def lock_sources(request: SourceRequest, *, session: Session, store: Store | Non
         store=None if policies else store,
         rendering=Rendering(helm=_helm()) if gathered.selection.render_charts else None,
     )
-    pinned = resolver.resolve(gathered.artifacts)
-    return _judged(_join(gathered, pinned, session), policies, request, session)
-
-
-def _judged(locked: Locked, policies: tuple[Policy, ...], request: SourceRequest, session: Session) -> Locked:
-    """Hold everything against the policies: nothing has moved yet."""
+    locked = _join(gathered, resolver.resolve(gathered.artifacts), session)
     if not policies:
         return locked
-    from bundlectl.operations.judging import apply_policies  # noqa: PLC0415 -- cryptography, only with a policy
-    from bundlectl.operations.rooting import Rooting  # noqa: PLC0415 -- it needs ``Locked``
-    from bundlectl.operations.signatures import gather_evidence  # noqa: PLC0415
+    from bundlectl.operations.admitting import judge_pinned  # noqa: PLC0415 -- only with a policy
 
-    with Rooting(locked, session) as rooting:
-        judged = apply_policies(
-            policies,
-            locked.lock,
-            session=session,
-            open_source=rooting.source,
-            gather=gather_evidence,
-            trusted_root=request.belief.trusted_root,
-        )
-    signed = locked.signed if not judged.left_out and not judged.failed else None
-    return replace(locked, lock=judged.lock, failed=(*locked.failed, *judged.failed), signed=signed)
+    return judge_pinned(policies, locked, gathered, request, session)
 
 
 def _helm() -> Path | None:
@@ -200,13 +184,14 @@ def _needed(artifacts: Iterable[LockedArtifact], sizes: dict[Digest, int]) -> di
 def _selection(gathered: Gathered) -> dict[str, object]:
     """The selection to record: what a lock was made with stays, what narrows it further is added."""
     own = gathered.selection.to_json()
-    if len(gathered.locks) != 1 or gathered.artifacts:
+    made = [known.selection for known, _, _ in gathered.locks]
+    if not made:
         return own
-    return {
-        **gathered.locks[0].lock.selection,
-        **{key: value for key, value in own.items() if isinstance(value, list) and value},
-        **{key: False for key in ("referrers", "files") if not own[key]},
-    }
+    # All are for the same platforms (``_refuse_mixed_platforms``), and what one lock left out is not here.
+    kept = {key: own[key] and all(each[key] for each in made) for key in ("referrers", "files")}
+    if len(made) > 1 or gathered.artifacts:
+        return {**own, **kept, "platforms": made[0]["platforms"]}
+    return {**made[0], **{key: value for key, value in own.items() if isinstance(value, list) and value}, **kept}
 
 
 def _select(known: Lock, selection: Selection) -> tuple[list[LockedArtifact], list[Excluded]]:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from threading import Lock as Mutex
 from typing import TYPE_CHECKING, Final
 
 from bundlectl.errors import MissingError, RegistryError
+from bundlectl.events import Notice
 from bundles.lock import LockedReferrer
 from mirror.graph import walk
-from mirror.oci.digest import Digest
+from mirror.oci.reference import attached_to
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from bundlectl.operations.session import Session
     from mirror.graph import Tree
     from mirror.oci.descriptor import Descriptor
+    from mirror.oci.digest import Digest
     from mirror.oci.repository import ReadRepository
 
 __all__ = ["ReferrerFinder"]
 
-_COSIGN_TAG: Final = re.compile(r"(sha256|sha512)-([0-9a-f]{64,128})\.(?:sig|att|sbom)")
-_COSIGN_SUFFIXES: Final = (".sig", ".att", ".sbom")
+_COSIGN_SUFFIXES: Final = ("sig", "att", "sbom")
 _DEPTH: Final = 4
 
 
@@ -31,11 +31,15 @@ class ReferrerFinder:
 
     def __init__(self, session: Session) -> None:
         self._persist = session.persist
+        self._listener = session.listener
         self._mutex = Mutex()
         self._cosign_tags: dict[str, dict[Digest, list[str]] | None] = {}
 
     def find(self, repository: ReadRepository, tree: Tree, sizes: dict[Digest, int]) -> tuple[LockedReferrer, ...]:
         """Pin what refers to any manifest of the tree, and what refers to that.
+
+        A registry may list what does not name its subject: Harbor so lists what cosign tagged,
+        which is found by its tag. Anything else of that kind is left out with a warning.
 
         Args:
             repository: where the tree was read.
@@ -47,6 +51,7 @@ class ReferrerFinder:
                 left out in silence.
         """
         found: dict[tuple[Digest, str | None], LockedReferrer] = {}
+        unrelated: dict[Digest, Digest] = {}
         subjects = [item.descriptor.digest for item in tree.manifests]
         for _ in range(_DEPTH):
             fresh: list[Digest] = []
@@ -54,26 +59,20 @@ class ReferrerFinder:
                 for descriptor, tag in self._referrers_of(repository, subject, root=tree.root.descriptor.digest):
                     if (descriptor.digest, tag) in found:
                         continue
-                    found[descriptor.digest, tag] = self._pin_referrer(repository, descriptor, tag, sizes)
+                    below = self._persist(lambda found=descriptor: walk(repository, found))  # type: ignore[misc]
+                    if tag is None and (below.root.subject is None or below.root.subject.digest != subject):
+                        unrelated[descriptor.digest] = subject
+                        continue
+                    sizes.update(below.sizes())
+                    found[descriptor.digest, tag] = _pinned(below, descriptor, tag)
                     fresh.append(descriptor.digest)
             if not fresh:
                 break
             subjects = fresh
+        for digest in unrelated.keys() - {digest for digest, _ in found}:
+            told = f"is listed as referring to {unrelated[digest]}, but does not say so; it is left out"
+            self._listener(Notice("warning", told, f"{repository.name}@{digest}"))
         return tuple(found.values())
-
-    def _pin_referrer(
-        self, repository: ReadRepository, descriptor: Descriptor, tag: str | None, sizes: dict[Digest, int]
-    ) -> LockedReferrer:
-        below = self._persist(lambda: walk(repository, descriptor))
-        sizes.update(below.sizes())
-        return LockedReferrer(
-            digest=below.root.descriptor.digest,
-            media_type=below.root.descriptor.media_type,
-            artifact_type=descriptor.artifact_type or below.root.artifact_type,
-            tag=tag,
-            manifests=tuple(item.descriptor.digest for item in below.manifests),
-            blobs=tuple(blob.digest for blob in below.blobs),
-        )
 
     def _referrers_of(
         self, repository: ReadRepository, subject: Digest, *, root: Digest
@@ -103,14 +102,27 @@ class ReferrerFinder:
         if known is not None:
             return known.get(subject, [])
         return (
-            [f"{subject.algorithm}-{subject.encoded}{suffix}" for suffix in _COSIGN_SUFFIXES] if subject == root else []
+            [f"{subject.algorithm}-{subject.encoded}.{suffix}" for suffix in _COSIGN_SUFFIXES]
+            if subject == root
+            else []
         )
 
 
 def _cosign_index(tags: Iterable[str]) -> dict[Digest, list[str]]:
     index: dict[Digest, list[str]] = {}
     for tag in tags:
-        match = _COSIGN_TAG.fullmatch(tag)
-        if match:
-            index.setdefault(Digest(match[1], match[2]), []).append(tag)
+        subject = attached_to(tag)
+        if subject is not None and tag.partition(".")[2] in _COSIGN_SUFFIXES:
+            index.setdefault(subject, []).append(tag)
     return index
+
+
+def _pinned(below: Tree, descriptor: Descriptor, tag: str | None) -> LockedReferrer:
+    return LockedReferrer(
+        digest=below.root.descriptor.digest,
+        media_type=below.root.descriptor.media_type,
+        artifact_type=descriptor.artifact_type or below.root.artifact_type,
+        tag=tag,
+        manifests=tuple(item.descriptor.digest for item in below.manifests),
+        blobs=tuple(blob.digest for blob in below.blobs),
+    )

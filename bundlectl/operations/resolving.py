@@ -22,7 +22,7 @@ from bundles.plan import upstream_name
 from bundles.selection import Selection
 from mirror.copying import Failure
 from mirror.copying.working import Workers, check_cancelled
-from mirror.graph import Tree, walk
+from mirror.graph import walk
 from mirror.oci.artifact import wrap_file
 from mirror.oci.descriptor import Descriptor
 from mirror.oci.digest import Digest
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
     from bundlectl.operations.session import Session
     from bundles.artifact import TrustLevel
+    from mirror.graph import Tree
     from mirror.layout import Store
     from mirror.oci.repository import ReadRepository
 
@@ -94,7 +95,8 @@ class Resolver:
         """
         with Workers(self._session.jobs, self._session.cancelled) as workers:
             pending = list(artifacts)
-            known = {(item.type, item.reference): item for item in pending}
+            # By reference alone: whether it is an image or a chart shows when it is pinned.
+            known = {item.reference: item for item in pending}
             while pending:
                 found = [image for images in workers.map(self._pin, pending) for image in images]
                 if not charts:
@@ -103,19 +105,18 @@ class Resolver:
                 chosen, left = self._selection.part(merge_artifacts(found))
                 self._pinned.excluded.extend(left)
                 for image in chosen:
-                    earlier = known.get((image.type, image.reference))
-                    if earlier is None:
+                    if image.reference not in known:
                         pending.append(image)
-                        known[image.type, image.reference] = image
+                        known[image.reference] = image
                     else:
-                        self._also_in_chart(earlier, image)
+                        self._also_in_chart(image)
         return self._pinned
 
-    def _also_in_chart(self, earlier: Artifact, image: Artifact) -> None:
+    def _also_in_chart(self, image: Artifact) -> None:
         if image.digest is None:
             return
         for index, locked in enumerate(self._pinned.artifacts):
-            if (locked.type, locked.reference) == (earlier.type, earlier.reference):
+            if locked.reference == image.reference:
                 if locked.digest != image.digest:
                     places = ", ".join(sorted(image.found_in))
                     error = ContentError(
@@ -167,7 +168,7 @@ class Resolver:
         tree = self._session.persist(lambda: walk(repository, descriptor, platforms=self._selection.platforms))
         sizes = tree.sizes()
         referrers = self._referrers.find(repository, tree, sizes) if self._referrers else ()
-        kind = "chart" if _chart_layer(tree) else artifact.type
+        kind = "chart" if tree.root.is_chart else artifact.type
         locked = LockedArtifact(
             type=kind,
             name=artifact.name,
@@ -189,7 +190,9 @@ class Resolver:
         return images
 
     def _images_of_chart(self, artifact: Artifact, repository: ReadRepository, tree: Tree) -> list[Artifact]:
-        layer = _chart_layer(tree)
+        if not tree.root.is_chart:
+            raise ContentError("is not a Helm chart: its manifest has no config of Helm", artifact=artifact.reference)
+        layer = next((child for child in tree.root.children() if child.media_type == HELM_CHART), None)
         if layer is None:
             raise ContentError("is not a Helm chart: its manifest has no chart layer", artifact=artifact.reference)
         if layer.size > CHART_LIMIT:
@@ -309,10 +312,6 @@ def _learned(artifact: Artifact, *, stated: bool) -> TrustLevel:
 def _kube_versions(artifact: Artifact) -> tuple[str, ...]:
     """Those that need it; none, which means all, where every cluster's management does."""
     return () if artifact.management else tuple(sorted(artifact.kube_versions))
-
-
-def _chart_layer(tree: Tree) -> Descriptor | None:
-    return next((blob for blob in tree.blobs if blob.media_type == HELM_CHART), None)
 
 
 def _read_exactly(read: Callable[[int], bytes], descriptor: Descriptor, name: str) -> bytes:

@@ -12,6 +12,8 @@ from bundlectl.errors import ContentError, MissingError, TransportError
 from bundles.helm.archive import CHART_LIMIT
 from bundles.helm.conversion import convert
 from bundles.plan import document_tag, upstream_name
+from bundles.sources.layers import read_layer
+from bundles.sources.packages import BundleRepository
 from mirror.copying import Referrer, Root
 from mirror.layout import Store
 from mirror.memory import MemoryRepository
@@ -85,6 +87,7 @@ class Rooting:
             ),
             manifests=artifact.manifests,
             is_intact=partial(_is_intact, kept, planned, self._locked.lock.blobs) if kept else None,
+            is_chart=None if artifact.type == "file" else artifact.type == "chart",
         )
 
     def source(self, artifact: LockedArtifact) -> ReadRepository:
@@ -114,9 +117,7 @@ class Rooting:
         manifest = planned.manifest
         path = self._locked.stores.get(("manifest", manifest.kind, str(manifest.digest)))
         if manifest.oci_digest:
-            source: ReadRepository = (
-                self._store(path).repository(manifest.url) if path else self._session.repository(manifest.url)
-            )
+            source: ReadRepository = BundleRepository(self._carrier(manifest), manifest)
             descriptor = Descriptor("", manifest.oci_digest, 0)
         else:
             wrapped = (
@@ -137,6 +138,26 @@ class Rooting:
             tags=planned.tags,
             is_intact=partial(_is_document_intact, kept, planned, descriptor.digest) if kept else None,
         )
+
+    def _carrier(self, manifest: LockedManifest) -> ReadRepository:
+        """The repository that a package bundle lies in."""
+        path = self._locked.stores.get(("manifest", manifest.kind, str(manifest.digest)))
+        return self._store(path).repository(manifest.url) if path else self._session.repository(manifest.url)
+
+    def document(self, manifest: LockedManifest) -> bytes:
+        """The bytes of a release document that is locked.
+
+        Raises:
+            ContentError: it is no longer the one that was locked.
+            MissingError, TransportError, RegistryError: it cannot be had.
+        """
+        path = self._locked.stores.get(("manifest", manifest.kind, str(manifest.digest)))
+        if not manifest.oci_digest or str(manifest.digest) in self._locked.raw:
+            return self._document(manifest, path)
+        repository = BundleRepository(self._carrier(manifest), manifest)
+        held = repository.manifest(Descriptor("", manifest.oci_digest, 0))
+        layer = next(child for child in held.children() if child.digest == manifest.digest)
+        return read_layer(repository, layer, limit=_DOCUMENT_LIMIT, place=manifest.url)
 
     def _document(self, manifest: LockedManifest, path: str | None) -> bytes:
         raw = self._locked.raw.get(str(manifest.digest))

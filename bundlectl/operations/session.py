@@ -158,7 +158,6 @@ class Session:
             repository=self.repository,
             origins=self.connection.origins,
             belief=request.belief,
-            demanding=bool(request.policies) or request.belief.mode == "off",
             follow=follow if request.follow is None else request.follow,
             no_follow=request.follow is False,
             release_url=request.release_url,

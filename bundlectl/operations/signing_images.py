@@ -15,7 +15,7 @@ from bundlectl.operations.verdict import Verdict
 from mirror.oci.descriptor import Descriptor
 from mirror.oci.digest import Digest
 from mirror.oci.manifest import Manifest, canonical_json
-from mirror.oci.mediatype import COSIGN_SIMPLE_SIGNING, EMPTY, HELM_CONFIG, OCI_CONFIG, OCI_MANIFEST
+from mirror.oci.mediatype import COSIGN_SIMPLE_SIGNING, EMPTY, OCI_CONFIG, OCI_MANIFEST
 from signing.cosign import SIGN_PREDICATE, SIGNATURE_ANNOTATION, signature_tag, simple_signing
 from signing.envelope import BUNDLE_TYPE, IN_TOTO_TYPE, sign_dsse, statement
 from signing.identity import NamedKey, TrustAnchors
@@ -137,7 +137,7 @@ def verify_reference(reference: Reference, anchors: TrustAnchors, *, session: Se
     evidence = session.persist(lambda: gather_evidence(repository, subject.digest, anchors))
     return Verdict(
         target=str(reference),
-        kind="chart" if _is_chart(manifest) else "image",
+        kind="chart" if manifest.is_chart else "image",
         name=reference.name,
         verified=bool(evidence.proofs),
         digest=subject.digest,
@@ -179,11 +179,6 @@ def _subject(repository: ReadRepository, reference: Reference) -> Descriptor:
     if reference.tag is None:
         raise UsageError("has neither tag nor digest", artifact=str(reference), hint="add :TAG or @sha256:…")
     return repository.resolve(reference.tag)
-
-
-def _is_chart(manifest: Manifest) -> bool:
-    config = manifest.document.get("config")
-    return isinstance(config, dict) and config.get("mediaType") == HELM_CONFIG
 
 
 def _reason(evidence: Evidence) -> str:

@@ -15,7 +15,7 @@ from bundles.plan import TargetPlan
 from bundles.sources.document import LOCK_LIMIT, read_signature
 from bundles.sources.following import believe_lock
 from bundles.sources.local import read_local
-from bundles.sources.store import believe_collection
+from bundles.sources.store import believe_collection, split_store
 from mirror.copying.working import Workers, check_cancelled
 from mirror.layout import Store
 from mirror.oci.descriptor import Descriptor
@@ -118,11 +118,8 @@ def locks_of(against: str, context: SourceContext) -> list[Lock]:
         ConfigError: it cannot be read.
         StoreError: not a store, or a store without the collection.
     """
-    if against.startswith("store:"):
-        location, _, name = against.removeprefix("store:").partition("#")
-    else:
-        location, name = against, ""
-    path = Path(location)
+    is_store = against.startswith("store:")
+    path, name = split_store(against.removeprefix("store:")) if is_store else (Path(against), "")
     if not path.is_dir():
         if not path.exists():
             # Not exit 4: that says of the target that something is missing there.

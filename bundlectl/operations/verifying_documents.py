@@ -174,7 +174,7 @@ def verify_image(reference: Reference, request: SourceRequest, *, session: Sessi
         wanted = anchors_of(needed, request.belief.trusted_root)
         return session.persist(lambda: gather_evidence(repository, digest, wanted))
 
-    subject = Subject(kind, str(reference), digest, "resolved")
+    subject = Subject(kind, str(reference), digest, "declared" if reference.digest else "resolved")
     return under_policies(verdict, request.policies, subject, gather, named=anchors is not None)
 
 

@@ -49,7 +49,6 @@ class SourceContext:
         package_image_registry: where the images of packages are, instead of AWS's.
         listener: told of warnings.
         offline: whether ``--offline`` forbids everything but loopback (and a target).
-        demanding: whether a policy is in force, or nothing is to be believed: trust levels then matter.
         within: the Collections that are being read, outermost first.
     """
 
@@ -65,7 +64,6 @@ class SourceContext:
     package_image_registry: str | None = None
     listener: Listener = ignore
     offline: bool = False
-    demanding: bool = False
     within: tuple[str, ...] = ()
 
     def fetch_url(self, url: str) -> str:
@@ -103,9 +101,9 @@ class SourceContext:
         """Tell the user something they should read."""
         self.listener(Notice("warning", message, artifact))
 
-    def inside(self, collection: str, *, demanding: bool) -> SourceContext:
-        """The context for the sources of a Collection, which may have a policy."""
-        return replace(self, within=(*self.within, collection), demanding=self.demanding or demanding)
+    def inside(self, collection: str) -> SourceContext:
+        """The context for the sources of a Collection."""
+        return replace(self, within=(*self.within, collection))
 
 
 def check_url(url: str) -> str:

@@ -152,6 +152,11 @@ def read_signature(location: str, context: SourceContext) -> bytes | None:
         return read_document(place, context, limit=SIGNATURE_LIMIT)
     except MissingError:
         return None
+    except TransportError:
+        # Some stores answer a stranger who asks for what is not there with a refusal.
+        if context.belief.anchors is None:
+            return None
+        raise
 
 
 def _collection(document: Document, location: str, text: str, context: SourceContext) -> Loaded:
@@ -164,7 +169,7 @@ def _collection(document: Document, location: str, text: str, context: SourceCon
         raise ContentError(f"the Collection {why}", artifact=location, hint="take the loop out of the Collections")
     model = cast("Collection", parse_model(document))
     accept(document, model, belief=context.belief, listener=context.listener)
-    inside = context.inside(key, demanding=model.policy is not None)
+    inside = context.inside(key)
     sources = dict.fromkeys(_relative(source, location) for source in model.sources)
     parts = tuple(read_source(source, inside) for source in sources)
     return Loaded(

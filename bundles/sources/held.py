@@ -22,8 +22,7 @@ from mirror.oci.artifact import (
     file_tag,
     wrap_file,
 )
-from mirror.oci.mediatype import HELM_CONFIG
-from mirror.oci.reference import by_digest_tag
+from mirror.oci.reference import attached_to, by_digest_tag
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -38,7 +37,8 @@ if TYPE_CHECKING:
 __all__ = ["Held", "LooseRefs"]
 
 _HINT: Final = "download it again into this store"
-_ATTACHED: Final = re.compile(r"(sha256|sha512)-([0-9a-f]{64,128})(\..+)?")
+_RESERVED: Final = re.compile(r"(?:sha256|sha512)-[0-9a-f]{64,128}(?:\..+)?")
+"""Tags of cosign's scheme, and those under which referrers are listed."""
 _PACKAGE_BUNDLES: Final = "/eks-anywhere-packages-bundles"
 _DOCUMENT_LIMIT: Final = 16 * 1024 * 1024
 _DEPTH: Final = 8
@@ -62,7 +62,6 @@ class _Present:
     manifests: list[Digest] = field(default_factory=list)
     blobs: list[Digest] = field(default_factory=list)
     platforms: set[Any] = field(default_factory=set)
-    is_chart: bool = False
 
 
 class LooseRefs:
@@ -95,7 +94,7 @@ class LooseRefs:
         """
         for ref in self._store.refs():
             tag = ref.tag or by_digest_tag(ref.descriptor.digest)
-            if (ref.repository, tag) in self._covered or _ATTACHED.fullmatch(tag):
+            if (ref.repository, tag) in self._covered or _RESERVED.fullmatch(tag):
                 continue
             if ref.trust == "pushed":
                 self._held.excluded.add(Excluded(str(ref), "was pushed into the store; name it to take it along"))
@@ -140,7 +139,6 @@ class LooseRefs:
                 self._held.sizes[child.digest] = size
             elif not child.urls:
                 raise MissingError(f"{child.digest} is not in the store", artifact=repository.name, hint=_HINT)
-            present.is_chart |= child.media_type == HELM_CONFIG
         digest = manifest.descriptor.digest
         present.manifests.append(digest)
         self._held.sizes[digest] = manifest.descriptor.size
@@ -154,13 +152,11 @@ class LooseRefs:
             if found.is_manifest
         ]
         wanted = set(present.manifests)
-        for tag in repository.tags():
-            match = _ATTACHED.fullmatch(tag)
-            if match and match[3] and any(item.encoded == match[2] for item in wanted):
-                referrers.append(self._referrer(repository, repository.resolve(tag), tag))
+        tags = (tag for tag in repository.tags() if attached_to(tag) in wanted)
+        referrers += [self._referrer(repository, repository.resolve(tag), tag) for tag in tags]
         self._held.artifacts.append(
             LockedArtifact(
-                type="chart" if present.is_chart else "image",
+                type="chart" if present.root.is_chart else "image",
                 name=ref.repository.rpartition("/")[2],
                 reference=str(ref),
                 digest=root.digest,

@@ -15,11 +15,14 @@ from bundles.sources.layers import read_layer
 from mirror.oci.reference import Reference
 
 if TYPE_CHECKING:
+    from bundles.lock import LockedManifest
     from bundles.sources.context import SourceContext
     from mirror.oci.descriptor import Descriptor
-    from mirror.oci.repository import ReadRepository
+    from mirror.oci.digest import Digest
+    from mirror.oci.manifest import Manifest
+    from mirror.oci.repository import BlobReader, ReadRepository
 
-__all__ = ["PACKAGE_BUNDLES", "check_package_bundle", "pull_package_bundle", "read"]
+__all__ = ["PACKAGE_BUNDLES", "BundleRepository", "check_package_bundle", "pull_package_bundle", "read"]
 
 _HINT: Final = "it is not a bundle of packages; check --package-registry and --origin"
 PACKAGE_BUNDLES: Final = "eks-anywhere-packages-bundles"
@@ -80,6 +83,72 @@ def _tag(rest: str, text: str) -> tuple[str, str]:
             hint="write packages:1-33 for the newest, or a bundle's name such as packages:v1-33-120",
         )
     return match[1], rest
+
+
+class BundleRepository:
+    """A repository in which one manifest must carry the release document that a lock pins.
+
+    The lock says two digests, of the document and of the manifest around it, and only together
+    are they what a registry has: otherwise any image could travel as a document, which no
+    policy over images judges.
+
+    Args:
+        repository: where the package bundle lies.
+        locked: the document, with ``oci_digest``.
+
+    Raises:
+        ContentError: the lock names another place than package bundles have.
+    """
+
+    def __init__(self, repository: ReadRepository, locked: LockedManifest) -> None:
+        if locked.kind != "PackageBundle" or locked.url.rpartition("/")[2] != PACKAGE_BUNDLES:
+            raise ContentError(
+                f"a {locked.kind} in a registry lies in no repository but {PACKAGE_BUNDLES}",
+                artifact=locked.url,
+                hint="the lock was written by hand; make it anew",
+            )
+        self._repository = repository
+        self._locked = locked
+
+    @property
+    def name(self) -> str:
+        """``registry/repository``."""
+        return self._repository.name
+
+    def resolve(self, tag: str) -> Descriptor:
+        """What a tag points at."""
+        return self._repository.resolve(tag)
+
+    def manifest(self, descriptor: Descriptor) -> Manifest:
+        """Fetch a manifest by digest.
+
+        Raises:
+            ContentError: it does not carry the document.
+        """
+        found = self._repository.manifest(descriptor)
+        if found.is_index or self._locked.digest not in {child.digest for child in found.children()}:
+            raise ContentError(
+                f"{descriptor.digest} does not carry the document {self._locked.digest}",
+                artifact=self._locked.url,
+                hint=_HINT,
+            )
+        return found
+
+    def open_blob(self, descriptor: Descriptor, offset: int = 0) -> BlobReader:
+        """Open a blob."""
+        return self._repository.open_blob(descriptor, offset)
+
+    def has(self, descriptor: Descriptor) -> bool:
+        """Whether it is there."""
+        return self._repository.has(descriptor)
+
+    def tags(self) -> list[str]:
+        """All tags."""
+        return self._repository.tags()
+
+    def referrers(self, subject: Digest) -> list[Descriptor]:
+        """What refers to a manifest."""
+        return self._repository.referrers(subject)
 
 
 def check_package_bundle(raw: bytes, reference: Reference) -> None:

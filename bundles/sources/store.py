@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from mirror.layout import Store
     from mirror.oci.digest import Digest
 
-__all__ = ["believe_collection", "read"]
+__all__ = ["believe_collection", "read", "split_store"]
 
 _HINT: Final = "download it again into this store"
 
@@ -40,7 +40,7 @@ def read(rest: str, text: str, context: SourceContext) -> Loaded:
     """
     from mirror.layout import Store  # noqa: PLC0415 -- only with a store
 
-    path, name = _part(rest)
+    path, name = split_store(rest)
     with Store.open(path, read_only=True) as store:
         kept = store.collections()
         if name and name not in kept:
@@ -53,8 +53,8 @@ def read(rest: str, text: str, context: SourceContext) -> Loaded:
             lock, signed = _only_signed(believed, path)
         else:
             lock, signed = _everything(store, [lock for lock, _ in believed], text, path), None
-    if context.demanding and (signed is None or signed.proof is None):
-        lock = _undemanded(lock, path, context)
+    if context.belief.mode == "off":
+        lock = as_unsigned(lock)
     return Loaded(
         source=text,
         kind="store",
@@ -80,18 +80,6 @@ def believe_collection(store: Store, name: str, raw: bytes, context: SourceConte
     return believe_lock(raw, signature, origin, context)
 
 
-def _undemanded(lock: Lock, path: Path, context: SourceContext) -> Lock:
-    """The lock where it matters how far things are believed: whoever had the folder could write what they like."""
-    believed = as_unsigned(lock)
-    if believed != lock:
-        context.warn(
-            "nobody signed what the store says: what it calls signed counts as declared; name the signer of a "
-            "collection with --verify KEY",
-            str(path),
-        )
-    return believed
-
-
 def _only_signed(believed: list[tuple[Lock, SignedLock | None]], path: Path) -> tuple[Lock, SignedLock | None]:
     """The one collection of a store, where everything must be signed: what is beside collections never is."""
     if len(believed) != 1:
@@ -103,8 +91,8 @@ def _only_signed(believed: list[tuple[Lock, SignedLock | None]], path: Path) -> 
     return believed[0]
 
 
-def _part(rest: str) -> tuple[Path, str]:
-    """``DIR#NAME``; a folder whose own name has a ``#`` is that folder."""
+def split_store(rest: str) -> tuple[Path, str]:
+    """Part ``DIR#NAME``; the name is empty where there is none. A folder whose own name has a ``#`` is that folder."""
     folder, hash_sign, name = rest.rpartition("#")
     if not hash_sign or Path(rest).is_dir():
         return Path(rest), ""

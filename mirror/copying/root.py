@@ -18,7 +18,10 @@ __all__ = ["Referrer", "Root"]
 
 @dataclass(frozen=True, slots=True)
 class Referrer:
-    """A signature, SBOM or attestation of a root; ``tag`` where cosign's tag scheme names it."""
+    """A signature, SBOM or attestation of a root; ``tag`` where cosign's tag scheme names it.
+
+    Without a tag its own ``subject`` must name the root, a manifest below it, or another referrer.
+    """
 
     descriptor: Descriptor
     tag: str | None = None
@@ -32,7 +35,8 @@ class Root:
     ``manifests`` are the digests of every manifest it needs, where a lock knows them: an index
     that is at the target is then taken as whole only when these are there too. ``is_intact`` is
     given where looking costs nothing: a store whose disk lost some content, or that does not know
-    yet how far the artifact is trusted, is mended though its tag is right.
+    yet how far the artifact is trusted, is mended though its tag is right. ``is_chart`` where it was
+    judged as a Helm chart (True) or as an image (False).
     """
 
     label: str
@@ -44,3 +48,4 @@ class Root:
     referrers: tuple[Referrer, ...] = ()
     manifests: tuple[Digest, ...] = ()
     is_intact: Callable[[], bool] | None = None
+    is_chart: bool | None = None

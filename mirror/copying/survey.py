@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from threading import Event
 from typing import TYPE_CHECKING
 
-from bundlectl.errors import MissingError
+from bundlectl.errors import ContentError, MissingError
 from mirror.copying.working import Persistence, Workers, check_cancelled, persist, reading_source
 from mirror.graph import Tree, walk
 from mirror.oci.descriptor import Descriptor
@@ -64,7 +64,33 @@ def survey(root: Root, cancel: Event, persistence: Persistence) -> Surveyed:
             found = referrer.descriptor
             trees.append(persist(lambda found=found: walk(root.source, found), cancel, persistence))  # type: ignore[misc]
         trees.append(persist(lambda: _walk_root(root), cancel, persistence))
+    _check_kinds(root, trees)
     return Surveyed(root, tuple(trees))
+
+
+def _check_kinds(root: Root, trees: Sequence[Tree]) -> None:
+    """Hold that each manifest is what it is taken along as: a referrer is judged with its root, never by itself.
+
+    Raises:
+        ContentError: a referrer refers to nothing of the root, or an image is called a chart.
+    """
+    *referrers, main = trees
+    if root.is_chart not in (None, main.root.is_chart):
+        raise ContentError(
+            f"is {'a chart' if main.root.is_chart else 'no chart'}, and the lock says otherwise",
+            artifact=root.label,
+            hint="make a new lock of it",
+        )
+    known = {item.descriptor.digest for item in main.manifests}
+    known.update(tree.root.descriptor.digest for tree in referrers)
+    tagged = {item.descriptor.digest for item in root.referrers if item.tag}
+    for referrer in (tree.root for tree in referrers if tree.root.descriptor.digest not in tagged):
+        if referrer.subject is None or referrer.subject.digest not in known:
+            raise ContentError(
+                f"{referrer.descriptor.digest} is locked as its referrer, but refers to nothing of it",
+                artifact=root.label,
+                hint="make a new lock of it",
+            )
 
 
 def _walk_root(root: Root) -> Tree:

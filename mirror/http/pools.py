@@ -170,11 +170,11 @@ class Pools:
         return pool
 
     def _through(self, proxy: str, settings: dict[str, Any]) -> ProxyManager:
+        origin = origin_of(proxy)
         parts = urlsplit(proxy)
         headers = None
         if parts.username:
             headers = make_headers(proxy_basic_auth=f"{unquote(parts.username)}:{unquote(parts.password or '')}")
-        origin = origin_of(proxy)
         tls = self._tls(origin, self._transport.host(origin)) if origin.scheme == "https" else None
         return ProxyManager(str(origin), proxy_headers=headers, proxy_ssl_context=tls, **settings)
 

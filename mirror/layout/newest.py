@@ -49,8 +49,8 @@ class NewestFile:
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise ContentError("is damaged", artifact=str(self._path), hint=_HINT) from error
 
-    def raise_to(self, ages: Mapping[str, tuple[tuple[int, ...], str]]) -> None:
-        """Remember what is newer than what was remembered.
+    def put(self, ages: Mapping[str, tuple[tuple[int, ...], str]]) -> None:
+        """Remember these in place of what was remembered of the same kind and channel.
 
         Raises:
             ContentError: the file is damaged.
@@ -58,6 +58,6 @@ class NewestFile:
         """
         with locked(self._lock):
             kept = self.read()
-            kept.update((key, found) for key, found in ages.items() if found > kept.get(key, ((), "")))
+            kept.update(ages)
             document = {key: {"age": list(age), "name": name} for key, (age, name) in kept.items()}
             write_atomically(self._path, canonical_json(document), scratch=self._scratch)

@@ -295,13 +295,13 @@ class Store:
         return self._newest.read()
 
     def remember(self, ages: Mapping[str, tuple[tuple[int, ...], str]]) -> None:
-        """Remember releases that are newer than those seen before.
+        """Remember these releases in place of those seen before of the same kind and channel.
 
         Raises:
             StoreError: the store cannot be written.
         """
         self._check_writable()
-        self._newest.raise_to(ages)
+        self._newest.put(ages)
 
     # The whole
 

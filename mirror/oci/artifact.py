@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote, urlsplit
 
+from bundlectl.errors import ContentError
 from mirror.oci.descriptor import Descriptor
 from mirror.oci.digest import Digest
 from mirror.oci.manifest import Manifest
@@ -76,8 +77,11 @@ def wrap_file(url: str, digest: Digest, size: int, *, sha512: str | None = None)
         digest: of the file's bytes.
         size: in bytes.
         sha512: hex, where the release states it; whoever stores the layer checks it too.
+
+    Raises:
+        ContentError: ``url`` is none.
     """
-    title = unquote(urlsplit(url).path.rpartition("/")[2]) or "file"
+    title = _title(url) or "file"
     annotations = {TITLE_ANNOTATION: title}
     if sha512:
         annotations[SHA512_ANNOTATION] = sha512
@@ -86,13 +90,21 @@ def wrap_file(url: str, digest: Digest, size: int, *, sha512: str | None = None)
 
 
 def wrap_document(raw: bytes, *, url: str) -> WrappedArtifact:
-    """Wrap a release document, its bytes as received."""
+    """Wrap a release document, its bytes as received.
+
+    Raises:
+        ContentError: ``url`` is none.
+    """
     return _with_layer(describe_document(Digest.of(raw), len(raw), url=url), raw)
 
 
 def describe_document(digest: Digest, size: int, *, url: str) -> WrappedArtifact:
-    """Wrap a release document whose bytes are not at hand; its layer is not among the blobs."""
-    title = unquote(urlsplit(url).path.rpartition("/")[2]) or "manifest.yaml"
+    """Wrap a release document whose bytes are not at hand; its layer is not among the blobs.
+
+    Raises:
+        ContentError: ``url`` is none.
+    """
+    title = _title(url) or "manifest.yaml"
     layer = Descriptor(OCTET_STREAM, digest, size, annotations={TITLE_ANNOTATION: title})
     annotations = {TITLE_ANNOTATION: title, URL_ANNOTATION: url}
     return _wrap(RELEASE_MANIFEST_ARTIFACT, layer, annotations, {})
@@ -114,6 +126,13 @@ def describe_package_bundle(digest: Digest, size: int) -> WrappedArtifact:
         "layers": [layer.to_json()],
     }
     return WrappedArtifact(Manifest.render(document), layer, {config.digest: _EMPTY_JSON})
+
+
+def _title(url: str) -> str:
+    try:
+        return unquote(urlsplit(url).path.rpartition("/")[2])
+    except ValueError as error:
+        raise ContentError(f"{url[:300]!r} is not a URL: {error}") from error
 
 
 def _with_layer(wrapped: WrappedArtifact, raw: bytes) -> WrappedArtifact:

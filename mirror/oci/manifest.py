@@ -9,7 +9,7 @@ from typing import Any
 from bundlectl.errors import ContentError
 from mirror.oci.descriptor import Descriptor
 from mirror.oci.digest import Digest
-from mirror.oci.mediatype import INDEX_TYPES, MANIFEST_LIMIT, MANIFEST_TYPES, OCI_INDEX, OCI_MANIFEST
+from mirror.oci.mediatype import HELM_CONFIG, INDEX_TYPES, MANIFEST_LIMIT, MANIFEST_TYPES, OCI_INDEX, OCI_MANIFEST
 
 __all__ = ["Manifest", "canonical_json"]
 
@@ -79,6 +79,12 @@ class Manifest:
     def is_index(self) -> bool:
         """Whether its children are manifests."""
         return self.descriptor.media_type in INDEX_TYPES
+
+    @property
+    def is_chart(self) -> bool:
+        """Whether it is a Helm chart: an image manifest with Helm's config. What an index holds makes it none."""
+        config = self.document.get("config")
+        return not self.is_index and isinstance(config, dict) and config.get("mediaType") == HELM_CONFIG
 
     def children(self) -> tuple[Descriptor, ...]:
         """Descriptors of what this manifest needs: manifests of an index, else config and layers.

@@ -67,13 +67,21 @@ class KmsName:
             UsageError: not of this form.
         """
         match = _KEY.fullmatch(key)
-        if match is None:
+        if match is None or not _is_address(match["endpoint"] or ""):
             raise UsageError(
                 f"{key[:300]!r} is not how a key in AWS KMS is named",
                 hint="write awskms:///alias/NAME, awskms:///KEY-ID or awskms:///ARN; "
                 "with an endpoint awskms://HOST[:PORT]/alias/NAME",
             )
         return cls(key, match["endpoint"] or "", match["id"], match["region"])
+
+
+def _is_address(endpoint: str) -> bool:
+    try:
+        urlsplit(f"//{endpoint}").port  # noqa: B018 -- raises on a port that is too large
+    except ValueError:
+        return False
+    return True
 
 
 def open_signer(key: str, access: KeyAccess) -> Signer:

@@ -126,10 +126,14 @@ def _slot(value: str) -> int:
 
 def _pin_file(value: str) -> str:
     text = _text("pin-source", value)
-    parts = urlsplit(text)
+    refusal = UsageError(
+        "pin-source in a pkcs11: URI must be a file with an absolute path", hint="write pin-source=file:/PATH"
+    )
+    try:
+        parts = urlsplit(text)
+    except ValueError:
+        raise refusal from None
     path = _text("pin-source", parts.path) if parts.scheme == "file" else text
     if (parts.scheme, parts.netloc) not in {("file", ""), ("file", "localhost"), ("", "")} or not path.startswith("/"):
-        raise UsageError(
-            "pin-source in a pkcs11: URI must be a file with an absolute path", hint="write pin-source=file:/PATH"
-        )
+        raise refusal
     return path

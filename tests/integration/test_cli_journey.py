@@ -238,8 +238,10 @@ def test_several_targets_with_json_are_one_list(bundlectl: Callable[..., Ran], s
     ran = bundlectl("verify", f"store:{store}", store, "-o", "json")
     found = json.loads(ran.out)
     assert len(found) == 2
-    for item in found:
-        validator("verification").validate(item)
+    for document in (found, *found):
+        validator("verification").validate(document)
+    for wrong in ([found], [{}], [{**found[0], "more": 1}]):
+        assert not validator("verification").is_valid(wrong)
 
 
 def test_diff_of_a_release_with_a_part_of_it(

@@ -18,6 +18,7 @@ from mirror.oci.manifest import canonical_json
 from mirror.oci.platform import Platform
 
 ROOT, LAYER, SIGNATURE = (Digest.of(name) for name in (b"root", b"layer", b"signature"))
+TAG = f"sha256-{ROOT.encoded}.sig"
 
 
 def artifact(reference: str = "public.ecr.aws/a/b:1", **more: object) -> LockedArtifact:
@@ -35,7 +36,7 @@ def artifact(reference: str = "public.ecr.aws/a/b:1", **more: object) -> LockedA
         found_in=("x#y",),
         manifests=(ROOT,),
         blobs=(LAYER,),
-        referrers=(LockedReferrer(digest=SIGNATURE, media_type="m", tag="sha256-x.sig", manifests=(SIGNATURE,)),),
+        referrers=(LockedReferrer(digest=SIGNATURE, media_type="m", tag=TAG, manifests=(SIGNATURE,)),),
         **more,  # type: ignore[arg-type]
     )
 
@@ -153,6 +154,37 @@ def test_a_lock_whose_artifact_was_altered_is_refused(alter: Callable[[dict[str,
     document = json.loads(lock().to_bytes())
     alter(document["artifacts"][0])
     with pytest.raises(ContentError, match=told):
+        Lock.from_bytes(canonical_json(document), origin="x")
+
+
+@pytest.mark.parametrize("subject", [ROOT, SIGNATURE])
+@pytest.mark.parametrize("suffix", ["sig", "att", "sbom"])
+def test_what_is_attached_to_the_artifact_or_to_a_referrer_keeps_its_tag(subject: Digest, suffix: str) -> None:
+    tag = f"sha256-{subject.encoded}.{suffix}"
+    referrer = replace(artifact().referrers[0], tag=tag)
+    raw = lock(replace(artifact(), referrers=(referrer,))).to_bytes()
+    assert Lock.from_bytes(raw, origin="x").artifacts[0].referrers[0].tag == tag
+
+
+@pytest.mark.parametrize(
+    "tag", ["v2", "latest", f"sha256-{ROOT.encoded}", f"sha256-{LAYER.encoded}.sig", f"sha512-{ROOT.encoded}.sig"]
+)
+def test_a_referrer_with_a_tag_of_any_other_form_is_refused(tag: str) -> None:
+    document = json.loads(lock().to_bytes())
+    document["artifacts"][0]["referrers"][0]["tag"] = tag
+    with pytest.raises(ContentError, match="is no tag of a signature"):
+        Lock.from_bytes(canonical_json(document), origin="x")
+
+
+@pytest.mark.parametrize("url", ["https://h\u2100/x", "https://[/x", "https://[1.2]/x"])
+def test_a_url_that_is_none_is_refused_in_files_and_documents(url: str) -> None:
+    document = json.loads(lock().to_bytes())
+    document["artifacts"][0].update(type="file", reference=url, digest=str(LAYER))
+    with pytest.raises(ContentError, match="is not a URL"):
+        Lock.from_bytes(canonical_json(document), origin="x")
+    document = json.loads(lock().to_bytes())
+    document["manifests"][0]["url"] = url
+    with pytest.raises(ContentError, match="is not a URL"):
         Lock.from_bytes(canonical_json(document), origin="x")
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import re
-import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -161,11 +160,9 @@ def test_places_are_counted_over_all_selectors() -> None:
     assert delete_paths(few, parse_selectors([".a[].b.c"] * 256)) == {"a": [{"b": {}}] * 100}
     many: Value = {"a": [{"b": {"c": number}} for number in range(40_000)]}
     assert delete_paths(many, parse_selectors([".a[].b.c"]))
-    start = time.process_time()
     for lines in ([".a[].b.c", ".a[].b"], [".a[].b"] * 256):
         with pytest.raises(ContentError, match="more than 200,000 places"):
             delete_paths(many, parse_selectors(lines))
-    assert time.process_time() - start < 5
 
 
 @given(st.text(st.sampled_from('.a_"[]\\u0041?|( \n'), max_size=12) | st.text(max_size=12))

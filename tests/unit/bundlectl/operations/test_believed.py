@@ -8,7 +8,7 @@ import pytest
 
 from bundlectl.errors import VerificationError
 from bundlectl.operations.gathering import Gathered
-from bundlectl.operations.rollback import refuse_rollback
+from bundlectl.operations.rollback import newest
 from bundlectl.operations.verifying_documents import verify_source
 from bundles.belief import Belief
 from bundles.lock import Lock, LockedManifest
@@ -128,20 +128,28 @@ def test_verify_tells_of_each_document_that_a_source_leads_to(trusted: Site) -> 
 
 
 def seen(site: Site, kind: str, *names: str) -> None:
-    """Let the store have seen signed documents."""
+    """Let the store have seen signed documents, or releases."""
     manifests = tuple(
         LockedManifest(kind=kind, name=name, url=name, digest=Digest.of(name.encode()), size=1, trust="signed")
         for name in names
+        if kind != "Release"
     )
-    gathered = Gathered(sources=(), selection=Selection(), artifacts=(), manifests=manifests, excluded=())
+    gathered = Gathered(
+        sources=(),
+        selection=Selection(),
+        artifacts=(),
+        manifests=manifests,
+        excluded=(),
+        releases=tuple((name, True) for name in names if kind == "Release"),
+    )
     with Store.open(site.store, create=True) as store:
-        refuse_rollback(gathered, store, allowed=False)
+        store.remember(newest(gathered, store, allowed=False))
 
 
 OLDER = pytest.mark.parametrize(
     ("source", "kind", "newer", "exact"),
     [
-        ("eks-a:latest", "Bundles", "bundles-102", "eks-a:v0.24.1"),
+        ("eks-a:latest", "Release", "v0.25.0", "eks-a:v0.24.1"),
         ("eks-d:1-33", "EksDistroRelease", "kubernetes-1-33-eks-13", "eks-d:1-33-eks-12"),
         ("packages:1-33", "PackageBundle", "v1-33-121", "packages:v1-33-120"),
         ("packages:1-33", "PackageBundle", "v1-33-2026-07-28-1", "packages:v1-33-120"),
@@ -181,7 +189,7 @@ def test_a_collection_s_latest_is_held_against_the_store_too(
 @pytest.mark.parametrize(
     ("source", "kind", "names"),
     [
-        ("eks-a:latest", "Bundles", ["bundles-101", "bundles-99", "odd", "bundles-"]),
+        ("eks-a:latest", "Release", ["v0.24.1", "v0.23.9", "odd", "v0.24"]),
         ("eks-d:1-33", "EksDistroRelease", ["kubernetes-1-33-eks-9", "kubernetes-1-34-eks-99"]),
         ("packages:1-33", "PackageBundle", ["v1-33-99", "v1-34-999"]),
     ],
@@ -200,7 +208,7 @@ def test_what_is_named_exactly_may_be_old_beside_a_latest(site: Site) -> None:
 
 def test_a_lock_names_its_release_and_is_no_latest(site: Site) -> None:
     lock = site.lock_file("eks-a:latest", include=PAUSE)
-    seen(site, "Bundles", "bundles-102")
+    seen(site, "Release", "v0.25.0")
     assert site.download(lock).exit_code == 0
 
 
@@ -212,14 +220,28 @@ def test_what_is_signed_is_remembered_and_nothing_else(site: Site, trusted: Site
     trusted.download("eks-a:latest", "packages:1-33", include=PAUSE, belief=BY_KEY)
     with Store.open(trusted.store, read_only=True) as kept:
         remembered = {name for _, name in kept.newest().values()}
-    assert {"bundles-101", "kubernetes-1-33-eks-12", "v1-33-120"} <= remembered
+    assert {"v0.24.1", "kubernetes-1-33-eks-12", "v1-33-120"} <= remembered
 
 
-def test_a_rollback_that_was_allowed_is_not_forgotten(site: Site) -> None:
-    seen(site, "Bundles", "bundles-102")
+def test_what_is_not_signed_takes_nothing_from_what_was_seen(site: Site) -> None:
+    seen(site, "Release", "v0.25.0")
     site.download("eks-a:latest", include=PAUSE, allow_rollback=True)
-    with pytest.raises(VerificationError, match="is older than bundles-102"):
+    with pytest.raises(VerificationError, match=r"is older than v0\.25\.0"):
         site.download("eks-a:latest", include=PAUSE)
+
+
+def test_a_rollback_is_allowed_once_and_for_all(trusted: Site) -> None:
+    seen(trusted, "Release", "v0.25.0")
+    with pytest.raises(VerificationError, match=r"is older than v0\.25\.0"):
+        trusted.download("eks-a:latest", include=PAUSE, belief=BY_KEY)
+    trusted.download("eks-a:latest", include=PAUSE, belief=BY_KEY, allow_rollback=True)
+    assert trusted.download("eks-a:latest", include=PAUSE, belief=BY_KEY).exit_code == 0
+
+
+def test_a_later_patch_of_an_older_line_makes_nothing_old(trusted: Site) -> None:
+    seen(trusted, "Release", "v0.23.9")
+    seen(trusted, "Bundles", "bundles-999")
+    assert trusted.download("eks-a:latest", include=PAUSE, belief=BY_KEY).exit_code == 0
 
 
 def test_a_first_download_has_nothing_to_be_older_than(site: Site) -> None:

@@ -128,9 +128,25 @@ def test_an_archive_that_is_not_what_its_index_states_is_refused(site: Site) -> 
         site.lock(f"chart:{FILES_HOST}/charts#web@1.2.3+b1")
 
 
-def _serve_chart(site: Site, *, digest: str | None = None) -> None:
-    name, _, tag = PAUSE.removeprefix("public.ecr.aws/").rpartition(":")
-    images = [ChartImage(name, tag, site.source.upstream.images[PAUSE])]
+@pytest.mark.parametrize("form", ["image", "chart"])
+def test_a_chart_that_another_chart_names_is_one_artifact_with_one_digest(site: Site, form: str) -> None:
+    reference = METALLB.removeprefix("chart:")
+    digest = site.source.upstream.charts[reference]
+    web = f"chart:{FILES_HOST}/charts#web@1.2.3+b1"
+    _serve_chart(site, image=(reference, digest))
+    lock = site.lock(web, f"{form}:{reference}")
+    (found,) = [item for item in lock.artifacts if item.reference == reference]
+    assert (found.type, found.digest) == ("chart", digest)
+    assert any("web" in place for place in found.found_in)
+    _serve_chart(site, image=(reference, Digest.of(b"another")))
+    with pytest.raises(ContentError, match=f"is pinned to {digest}, but"):
+        site.lock(web, f"{form}:{reference}")
+
+
+def _serve_chart(site: Site, *, digest: str | None = None, image: tuple[str, Digest] | None = None) -> None:
+    reference, pinned = image or (PAUSE, site.source.upstream.images[PAUSE])
+    name, _, tag = reference.removeprefix("public.ecr.aws/").rpartition(":")
+    images = [ChartImage(name, tag, pinned)]
     archive = build_chart("web", "1.2.3+b1", source_registry="public.ecr.aws", images=images)
     site.put_file("charts/web-1.2.3.tgz", archive)
     stated = digest or hashlib.sha256(archive).hexdigest()

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from bundlectl.errors import UsageError, VerificationError
+from bundlectl.errors import BundlectlError, ContentError, UsageError, VerificationError
 from bundlectl.events import Notice
 from bundlectl.operations import inspect
 from bundlectl.operations.verifying import locks_of
@@ -16,7 +17,10 @@ from bundlectl.operations.verifying_documents import verify_image, verify_manife
 from bundles.belief import Belief
 from bundles.lock import Lock
 from bundles.policy_file import parse_policy
+from bundles.sources.packages import BundleRepository
 from mirror.layout import Store
+from mirror.oci.descriptor import Descriptor
+from mirror.oci.platform import Platform
 from mirror.oci.reference import Reference
 from registry_fixtures.samples import sample_documents
 from registry_fixtures.upstream import Upstream
@@ -98,7 +102,7 @@ def test_what_only_signatures_decide_is_refused_before_anything_is_kept(trusted:
 
 
 def test_what_a_policy_leaves_out_is_not_asked_for(trusted: Site) -> None:
-    lock = trusted.lock(f"image:{PAUSE}", belief=BY_KEY)
+    lock = trusted.lock(f"image:{PAUSE}", belief=Belief())
     pinned = f"image:{PAUSE.partition(':')[0]}@{lock.artifacts[0].digest}"
     before = asked(trusted)
     made = trusted.lock(pinned, policies=(policy("{match: ['*'], trust: signed, unsigned: leave-out}"),))
@@ -160,7 +164,7 @@ def test_the_moving_latest_of_a_development_build_is_held_against_the_store() ->
 
 def test_what_a_store_has_seen_outlives_its_collections(trusted: Site) -> None:
     trusted.download("packages:1-33", belief=BY_KEY, name="prod", include=(PAUSE,))
-    trusted.download(f"image:{PAUSE}", belief=BY_KEY, name="prod")
+    trusted.download(f"image:{PAUSE}", belief=Belief(), name="prod")
     with Store.open(trusted.store, read_only=True) as kept:
         assert [name for _, name in kept.newest().values()] == ["v1-33-120"]
 
@@ -228,3 +232,98 @@ def test_a_lock_written_by_hand_earns_nothing(trusted: Site) -> None:
     path.write_bytes(json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode())
     assert {item.trust for item in Lock.from_bytes(path.read_bytes(), origin="x").artifacts} == {"signed"}
     assert {item.trust for item in trusted.lock(str(path), belief=Belief()).artifacts} == {"declared"}
+
+
+@pytest.mark.parametrize("source", [f"image:{PAUSE}", "file:https://anywhere.example/x", "registry:r.example"])
+def test_what_has_no_signature_to_look_at_is_refused_where_a_signer_is_named(trusted: Site, source: str) -> None:
+    trusted.put_file("x", b"x")
+    wanted = source if source.startswith("image:") else f"image:{PAUSE}"
+    with pytest.raises(VerificationError, match="is no manifest and no lock"):
+        trusted.mirror(wanted, belief=BY_KEY)
+    assert trusted.target.requests.count() == 0
+    collection = trusted.folder / "site.yaml"
+    collection.write_text(
+        f"apiVersion: bundlectl.dev/v1alpha1\nkind: Collection\nspec: {{sources: ['packages:1-33', {wanted!r}]}}\n"
+    )
+    with pytest.raises(VerificationError, match="is no manifest and no lock"):
+        trusted.mirror(str(collection), belief=BY_KEY)
+    # A policy says of each artifact who must have signed it.
+    accepted = policy("{match: ['*'], always: accept}")
+    assert [item.trust for item in trusted.lock(wanted, belief=BY_KEY, policies=(accepted,)).artifacts] == ["resolved"]
+
+
+def test_a_store_beside_a_collection_with_a_policy_cannot_call_itself_signed(trusted: Site) -> None:
+    trusted.download(f"image:{PAUSE}", belief=Belief(), name="mine")
+    kept = trusted.store / "bundlectl" / "collections" / "mine.json"
+    kept.write_bytes(kept.read_bytes().replace(b'"trust":"resolved"', b'"trust":"signed"'))
+    collection = trusted.folder / "site.yaml"
+    head = "apiVersion: bundlectl.dev/v1alpha1\nkind: Collection\nspec:\n"
+    rule = "  policy: {rules: [{match: ['*'], trust: signed}], otherwise: accept}\n"
+    collection.write_text(f"{head}  sources: ['packages:1-33']\n{rule}")
+    outer = trusted.folder / "outer.yaml"
+    outer.write_text(f"{head}  sources: ['store:store', site.yaml]\n")
+    for sources in ([f"store:{trusted.store}", str(collection)], [str(outer)]):
+        with pytest.raises(VerificationError, match="trust level is"):
+            trusted.lock(*sources, belief=Belief(mode="off"), load_key=lambda _: KEY, include=(PAUSE,))
+
+
+@pytest.mark.parametrize("way", ["lock", "store"])
+def test_release_documents_that_a_lock_pins_are_judged_too(trusted: Site, way: str) -> None:
+    if way == "store":
+        trusted.download("packages:1-33", belief=BY_KEY, include=(PAUSE,))
+        source = f"store:{trusted.store}"
+    else:
+        source = trusted.lock_file("packages:1-33", belief=BY_KEY, include=(PAUSE,))
+    by_site = policy("{match: ['*'], types: [document], signedBy: [site]}")
+    assert len(trusted.lock(source, belief=Belief(), policies=(by_site,)).manifests) == 1
+    for refusing in (DOCUMENTS_BY_OTHER, policy("{match: ['*'], types: [document], always: refuse}")):
+        with pytest.raises(VerificationError):
+            trusted.mirror(source, belief=Belief(), policies=(refusing,))
+    assert trusted.target.requests.count() == 0
+
+
+def test_no_image_travels_as_a_package_bundle(trusted: Site) -> None:
+    path = Path(trusted.lock_file("packages:1-33", belief=BY_KEY, include=(PAUSE,)))
+    lock = Lock.from_bytes(path.read_bytes(), origin="lock")
+    image = trusted.lock(f"image:{PAUSE}", belief=Belief()).artifacts[0]
+    (bundle,) = lock.manifests
+    repository = PAUSE.partition(":")[0]
+    for forged in (
+        replace(bundle, oci_digest=image.digest, digest=image.digest, url=repository),
+        replace(bundle, oci_digest=image.digest, digest=image.digest),
+        replace(bundle, digest=image.digest),
+    ):
+        path.write_bytes(replace(lock, manifests=(forged,)).to_bytes())
+        assert outcome(trusted, str(path)) in (3, 4)
+    assert trusted.target.requests.count("PUT", "*") == 0
+    with trusted.session() as session:
+        carrier = BundleRepository(session.repository(repository), bundle)
+        with pytest.raises(ContentError, match="does not carry the document"):
+            carrier.manifest(Descriptor("", image.digest, 0))
+
+
+def outcome(site: Site, lock: str) -> int:
+    try:
+        return site.mirror(lock, belief=Belief()).exit_code
+    except BundlectlError as error:
+        return error.exit_code
+
+
+def test_two_locks_keep_what_they_were_made_for(trusted: Site) -> None:
+    locks = [
+        trusted.lock_file(f"image:{name}", platforms=(Platform.parse("linux/amd64"),), referrers=False)
+        for name in (PAUSE, "public.ecr.aws/eks-distro/coredns/coredns:v1.12.1-eks-1-33-12")
+    ]
+    made = trusted.lock(*locks)
+    assert made.selection["platforms"] == ["linux/amd64"]
+    assert made.selection["referrers"] is False
+
+
+def test_the_policy_of_a_collection_is_recorded(trusted: Site) -> None:
+    collection = trusted.folder / "site.yaml"
+    collection.write_text(
+        "apiVersion: bundlectl.dev/v1alpha1\nkind: Collection\n"
+        f"spec: {{sources: ['image:{PAUSE}'], policy: {{rules: [{{match: ['*'], always: accept}}]}}}}\n"
+    )
+    made = trusted.lock(str(collection), belief=Belief(), load_key=lambda _: KEY)
+    assert made.weakened == ("the policy site.yaml is met (Collection)",)

@@ -224,6 +224,15 @@ def test_a_collection_that_was_changed_in_the_store_is_refused(
     assert site.target.requests.count() == 0
 
 
+def test_a_store_whose_path_has_a_hash_is_compared_with_a_registry_too(site: Site, lock: str) -> None:
+    store = site.folder / "a#b"
+    site.download(lock, name="c", store=store)
+    site.mirror(lock)
+    for against in (f"store:{store}", f"store:{store}#c", str(store)):
+        with site.session() as session:
+            assert verify_registry(site.naming, against=against, session=session).findings == []
+
+
 def test_a_collection_that_is_replaced_loses_its_signature(site: Site, lock: str) -> None:
     site.download(lock, belief=BY_KEY, name="approved")
     site.download(f"image:{PAUSE}", name="approved")

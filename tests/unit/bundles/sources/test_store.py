@@ -2,14 +2,17 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from bundlectl.errors import ContentError, MissingError, StoreError
+from bundles.belief import Belief
 from bundles.lock import Lock, LockedArtifact, LockedManifest, LockedSource
 from bundles.selection import Selection
 from bundles.sources import read_source
+from bundles.sources.store import split_store
 from mirror.layout import Store
 from mirror.oci.artifact import (
     FILES_REPOSITORY,
@@ -29,7 +32,6 @@ from .documents import bundles, package_bundle
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from bundles.sources.context import SourceContext
 
@@ -198,6 +200,27 @@ def test_referrers_and_cosign_tags_go_along_and_are_no_artifacts(filler: Filler,
     }
 
 
+def test_only_tags_of_cosign_s_form_for_the_image_are_taken_for_its_signatures(
+    filler: Filler, context: SourceContext
+) -> None:
+    image = filler.image("r.example/a", "1")
+    encoded = image.descriptor.digest.encoded
+    for number, tag in enumerate((f"sha512-{encoded}.sig", f"sha256-{encoded}", f"sha256-{'0' * 64}.sig")):
+        filler.image("r.example/a", tag, content=f"signature {number}")
+
+    (artifact,) = read_lock(filler, context).artifacts
+
+    assert artifact.referrers == ()
+
+
+def test_an_index_with_a_chart_in_it_is_no_chart(filler: Filler, context: SourceContext) -> None:
+    inner = filler.image("r.example/a", content="tgz", config=HELM_CONFIG)
+    document = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [inner.descriptor.to_json()]}
+    filler.manifest("r.example/a", document, "1")
+
+    assert [item.type for item in read_lock(filler, context).artifacts] == ["image"]
+
+
 def test_files_and_documents_are_found_again_as_what_they_were(filler: Filler, context: SourceContext) -> None:
     url, document_url = "https://files.example/a.iso", "https://files.example/manifest.yaml"
     digest = filler.store.put(b"iso")
@@ -265,11 +288,12 @@ def test_two_collections_with_other_platforms_of_one_image_are_joined(filler: Fi
         item = replace(item, manifests=(*item.manifests, child), trust=trust)  # type: ignore[arg-type]
         filler.store.put_collection(name, lock_of(item).to_bytes())
 
-    lock = read_lock(filler, context)
+    lock = read_lock(filler, replace(context, belief=Belief()))
 
     assert [(set(item.manifests), item.size, item.trust) for item in lock.artifacts] == [
         ({image.descriptor.digest, *children}, 3, "signed")
     ]
+    assert [item.trust for item in read_lock(filler, context).artifacts] == ["declared"]
     assert lock.excluded == ()
 
 
@@ -294,6 +318,25 @@ def test_an_empty_store_is_missing_and_no_store_is_none(tmp_path: Path, filler: 
         read_source(f"store:{filler.store.path}", context)
     with pytest.raises(StoreError):
         read_source(f"store:{tmp_path / 'nothing'}", context)
+
+
+@pytest.mark.parametrize(
+    ("rest", "folder", "name"),
+    [
+        ("d", "d", ""),
+        ("d#c", "d", "c"),
+        ("d#", "d", ""),
+        ("a#b", "a#b", ""),
+        ("a#b#c", "a#b", "c"),
+        ("x#y#z", "x#y", "z"),
+    ],
+)
+def test_a_store_and_its_collection_are_told_apart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rest: str, folder: str, name: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a#b").mkdir()
+    assert split_store(rest) == (Path(folder), name)
 
 
 def test_a_store_whose_path_has_a_hash_is_found(tmp_path: Path, context: SourceContext) -> None:

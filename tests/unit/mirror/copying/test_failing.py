@@ -197,6 +197,27 @@ def test_a_referrer_that_cannot_be_had_keeps_its_subject_from_being_tagged(bench
     assert bench.tag("a/one") is None
 
 
+def test_what_refers_to_nothing_of_its_root_is_not_sent_along(bench: Bench) -> None:
+    index = bench.multi("a/one")
+    other = bench.image("a/one", LAYER, tag=None, config="other")
+    stray = bench.image("a/one", LAYER, tag=None, subject=other.descriptor.to_json(), config="stray")
+    below = bench.image("a/one", tag=None, subject=index.children()[0].to_json(), config="signature")
+    above = bench.image("a/one", tag=None, subject=below.descriptor.to_json(), config="signature of a signature")
+    for manifest in (other, stray):
+        report = bench.copy([bench.root("a/one", index, referrers=(Referrer(manifest.descriptor),))])
+        assert (report.exit_code, bench.sent("PUT", "*")) == (3, [])
+        assert f"{manifest.descriptor.digest} is locked as its referrer" in report.failed[0].error
+    referrers = (Referrer(above.descriptor), Referrer(below.descriptor))
+    assert bench.copy([bench.root("a/one", index, referrers=referrers)]).exit_code == 0
+
+
+def test_what_was_judged_as_a_chart_must_be_one_and_no_image_may(bench: Bench) -> None:
+    image = bench.image("a/one", LAYER)
+    for is_chart, exit_code in ((True, 3), (False, 0), (None, 0)):
+        assert bench.copy([bench.root("a/one", image, is_chart=is_chart)]).exit_code == exit_code
+        assert (bench.tag("a/one") is None) == (exit_code == 3)
+
+
 def test_what_failed_before_is_counted_in_the_report(bench: Bench) -> None:
     report = bench.copy([], concluded=[Failure("x", "content", "wrong", exit_code=3)])
     assert (report.artifacts_total, report.exit_code) == (1, 3)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from bundlectl.errors import ContentError
 from mirror.oci.digest import Digest
 from mirror.oci.manifest import Manifest
-from mirror.oci.mediatype import DOCKER_LIST, MANIFEST_LIMIT, OCI_INDEX, OCI_MANIFEST
+from mirror.oci.mediatype import DOCKER_LIST, HELM_CHART, HELM_CONFIG, MANIFEST_LIMIT, OCI_INDEX, OCI_MANIFEST
 
 LAYER = {"mediaType": "application/vnd.oci.image.layer.v1.tar+gzip", "digest": f"sha256:{'1' * 64}", "size": 7}
 CONFIG = {"mediaType": "application/vnd.oci.image.config.v1+json", "digest": f"sha256:{'2' * 64}", "size": 3}
@@ -101,3 +101,12 @@ def test_any_json_is_a_manifest_or_a_content_error(value: object) -> None:
     document = {"schemaVersion": 2, **value} if isinstance(value, dict) else value
     with contextlib.suppress(ContentError):
         Manifest.from_bytes(json.dumps(document).encode())
+
+
+def test_a_chart_is_an_image_manifest_with_the_config_of_helm() -> None:
+    config = {**CONFIG, "mediaType": HELM_CONFIG}
+    assert Manifest.from_bytes(image(config=config)).is_chart
+    assert not Manifest.from_bytes(image(layers=[{**LAYER, "mediaType": HELM_CHART}])).is_chart
+    assert not Manifest.from_bytes(image(config=None)).is_chart
+    index = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [], "config": config}
+    assert not Manifest.from_bytes(json.dumps(index).encode()).is_chart

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from bundlectl.errors import UsageError
 from mirror.oci.digest import Digest
-from mirror.oci.reference import Reference, by_digest_tag
+from mirror.oci.reference import Reference, attached_to, by_digest_tag
 
 DIGEST = "sha256:" + "ab" * 32
 
@@ -65,3 +65,19 @@ def test_any_text_is_a_reference_or_a_usage_error(text: str) -> None:
 
 def test_the_tag_for_a_bare_digest_is_never_one_of_the_signature_scheme() -> None:
     assert by_digest_tag(Digest.parse(DIGEST)) == "by-digest-sha256-" + "ab" * 32
+
+
+@pytest.mark.parametrize("suffix", ["sig", "att", "sbom", "cosign.bundle"])
+def test_a_tag_of_cosign_s_scheme_names_what_it_is_attached_to(suffix: str) -> None:
+    assert attached_to(f"sha256-{'ab' * 32}.{suffix}") == Digest.parse(DIGEST)
+    assert attached_to(f"sha512-{'ab' * 64}.{suffix}") == Digest.parse(f"sha512:{'ab' * 64}")
+
+
+@pytest.mark.parametrize(
+    "tag",
+    ["v1", "sha256-x.sig", f"sha256-{'ab' * 32}", f"sha256-{'ab' * 32}.", f"sha512-{'ab' * 32}.sig",
+     f"sha256-{'ab' * 64}.sig", f"sha256-{'AB' * 32}.sig", f"v1-sha256-{'ab' * 32}.sig", f"sha256-{'ab' * 32}.sig\n",
+     f"by-digest-sha256-{'ab' * 32}"],
+)  # fmt: skip
+def test_any_other_tag_is_attached_to_nothing(tag: str) -> None:
+    assert attached_to(tag) is None

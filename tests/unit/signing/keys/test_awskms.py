@@ -114,6 +114,8 @@ def test_the_forms_of_cosign_are_read(key: str, endpoint: str, name: str, region
         "awskms:///alias/x y",
         "awskms://user:pw@host/alias/x",
         "awskms://host:port/alias/x",
+        "awskms://host:99999/alias/x",
+        "awskms://[:::]/alias/x",
         "awskms:///arn:aws:s3:eu-west-1:111122223333:key/x",
         f"awskms:///arn:aws:kms:eu-west-1:1:key/{ID}",
         f"awskms:///{ID}\n",

@@ -39,7 +39,8 @@ def test_a_pin_source_is_an_absolute_path(source: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "source", ["pin", "file:pin", "|cat", "https://host/pin", "file://host/run/pin", "", "%FF", "file:", "~/pin"]
+    "source",
+    ["pin", "file:pin", "|cat", "https://host/pin", "file://host/run/pin", "", "%FF", "file:", "~/pin", "file://["],
 )
 def test_any_other_pin_source_is_refused(source: str) -> None:
     with pytest.raises(UsageError, match="pin-source"):
