@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from bundlectl.errors import VerificationError
-from bundles.aws_keys import aws_key
 from bundles.canonical import canonical_bytes
 from bundles.coverage import Gap, gaps, signature_annotation
 from mirror.oci.digest import Digest
@@ -75,6 +74,8 @@ def keys_for(kind: DocumentType | None, belief: Belief, *, origin: str) -> tuple
         return (belief.key,)
     if kind == "PackageBundle" and belief.package_key is not None:
         return (belief.package_key,)
+    from bundles.aws_keys import aws_key  # noqa: PLC0415 -- cryptography takes 17 ms, and is not always needed
+
     found = aws_key(kind) if kind else None
     if found is None:
         raise VerificationError(

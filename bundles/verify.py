@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from bundlectl.events import Notice
-from bundles.aws_keys import aws_key
 from bundles.coverage import covers
 from bundles.signatures import CheckedSignature, SignedManifest, check_signature, keys_for
 
@@ -114,6 +113,8 @@ def _checked(
     if document.type == "EksdRelease" and not found and (belief.mode == "aws" or eksd_signature is not None):
         listener(Notice("warning", "carries no signature; it was taken from its address", artifact=document.origin))
         return VerifiedDocument(document, model, "resolved")
+    from bundles.aws_keys import aws_key  # noqa: PLC0415 -- cryptography takes 17 ms, and is not always needed
+
     keys = keys_for(document.type, belief, origin=document.origin)
     # What Bundles carry was put there by AWS, whoever signed these Bundles again.
     carried = tuple(dict.fromkeys((*keys, *filter(None, [aws_key(document.type)]))))

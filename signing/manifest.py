@@ -19,7 +19,6 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from bundlectl.errors import ContentError, VerificationError
-from signing import canonical_json, canonical_yaml
 from signing.selectors import delete_paths, parse_selectors
 
 if TYPE_CHECKING:
@@ -124,6 +123,8 @@ def yaml_form(value: dict[str, Value], *, origin: str) -> bytes:
         raise
     if isinstance(left, dict):
         _keep_annotations(left)
+    from signing import canonical_yaml  # noqa: PLC0415 -- 12 ms that documents save whose signature is not checked
+
     return canonical_yaml.render(left)
 
 
@@ -141,6 +142,8 @@ def json_form(value: dict[str, Value], excluded: tuple[str, ...], *, origin: str
     Raises:
         ContentError: the document has no list of versions, or cannot be YAML.
     """
+    from signing import canonical_json, canonical_yaml  # noqa: PLC0415 -- as above
+
     try:
         _refuse_merge_keys(value)
         read = canonical_yaml.read_back(value)

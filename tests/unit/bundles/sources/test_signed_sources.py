@@ -122,7 +122,7 @@ def test_a_signature_of_aws_beside_bundles_that_a_site_signed_again_counts(
     trusting: SourceContext, site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     aws = NamedKey("aws", OTHER_SIGNER.public_key)
-    monkeypatch.setattr("bundles.verify.aws_key", lambda kind: aws if kind == "EksdRelease" else None)
+    monkeypatch.setattr("bundles.aws_keys.aws_key", lambda kind: aws if kind == "EksdRelease" else None)
     site.files[BUNDLES] = carrying(signature_of(eksd(), OTHER_SIGNER))
     assert trust(read_source("eks-a:latest", trusting))["kubernetes-1-33-eks-12"] == "signed"
     # In its own annotations it must be the key's that was named.
