@@ -221,6 +221,7 @@ def test_what_was_dumped_is_read_back(value: dict[str, Any]) -> None:
     assert plain(read(json.dumps(value, ensure_ascii=False))) == value
 
 
+@example(".0_")
 @given(st.text(alphabet="0123456789.eExXoOb_+-:TZ ynf", min_size=1, max_size=12).map(str.strip).filter(bool))
 def test_what_pyyaml_takes_for_something_else_than_text_is_never_text(text: str) -> None:
     try:
