@@ -11,7 +11,9 @@ from mirror.oci.digest import Digest
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["Document", "DocumentType", "parse_document"]
+    from bundles.tree import Tree
+
+__all__ = ["Document", "DocumentType", "document_of", "parse_document"]
 
 DocumentType: TypeAlias = Literal["EksaRelease", "Bundles", "EksdRelease", "PackageBundle", "Collection", "Lock"]
 """What a document is. AWS calls two different things ``Release``; here each has its own name."""
@@ -65,7 +67,15 @@ def parse_document(raw: bytes, *, origin: str) -> Document:
         ContentError: not a document, too large, ambiguous, or of a kind that bundlectl does not
             know; told as ``ORIGIN:LINE: FIELD: WHY``.
     """
-    tree = parse_tree(raw, origin=origin)
+    return document_of(raw, parse_tree(raw, origin=origin), origin=origin)
+
+
+def document_of(raw: bytes, tree: Tree, *, origin: str) -> Document:
+    """Tell the kind of a release document that was parsed.
+
+    Raises:
+        ContentError: of a kind that bundlectl does not know.
+    """
     root = tree.root
     api_version = _required_text(root, "apiVersion", origin)
     kind = _required_text(root, "kind", origin)

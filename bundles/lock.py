@@ -21,11 +21,12 @@ if TYPE_CHECKING:
 
     from jsonschema_rs import Draft202012Validator
 
-__all__ = ["API_VERSION", "Lock", "LockedArtifact", "LockedManifest", "LockedReferrer", "LockedSource"]
+__all__ = ["API_VERSION", "BEGINNING", "Lock", "LockedArtifact", "LockedManifest", "LockedReferrer", "LockedSource"]
 
 API_VERSION: Final = "bundlectl.dev/v1alpha1"
 _SIZE_LIMIT: Final = 64 * 1024 * 1024
-_BEGINNING: Final = b'{"apiVersion":"bundlectl.dev/'
+BEGINNING: Final = b'{"apiVersion":"bundlectl.dev/'
+"""Of a lock in canonical form; locks may be larger than any document of AWS."""
 _ANEW: Final = "take the original, or make it anew with `bundlectl lock`"
 
 
@@ -294,7 +295,7 @@ class Lock:
     @staticmethod
     def is_lock(raw: bytes) -> bool:
         """Whether bytes begin like a lock in canonical form and call themselves one."""
-        return raw.startswith(_BEGINNING) and b'"kind":"Lock"' in raw
+        return raw.startswith(BEGINNING) and b'"kind":"Lock"' in raw
 
     @classmethod
     def from_bytes(cls, raw: bytes, *, origin: str) -> Lock:

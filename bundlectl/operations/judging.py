@@ -19,6 +19,7 @@ from bundles.artifact import Excluded
 from mirror.copying.report import Failure
 from mirror.copying.working import Workers
 from mirror.oci.descriptor import Descriptor
+from mirror.oci.view import RepositoryView
 from signing.identity import Evidence, TrustAnchors
 from signing.policy import Judgement, Policy, Subject, anchors_of, judge_all, needed_by_any
 
@@ -29,8 +30,7 @@ if TYPE_CHECKING:
     from bundles.artifact import Artifact
     from bundles.lock import Lock, LockedArtifact, LockedReferrer
     from mirror.oci.digest import Digest
-    from mirror.oci.manifest import Manifest
-    from mirror.oci.repository import BlobReader, ReadRepository
+    from mirror.oci.repository import ReadRepository
     from signing.policy import PolicyIdentity
 
 __all__ = ["Gather", "Judged", "OpenSource", "PinnedReferrers", "apply_policies", "judge_named"]
@@ -59,7 +59,7 @@ class Judged:
     failed: tuple[Failure, ...] = ()
 
 
-class PinnedReferrers:
+class PinnedReferrers(RepositoryView):
     """A repository in which tags and referrers are those of a lock.
 
     A signature counts only where it is pinned: what runs from a lock resolves no tag again,
@@ -73,14 +73,9 @@ class PinnedReferrers:
     """
 
     def __init__(self, repository: ReadRepository, artifact: LockedArtifact, sizes: Mapping[Digest, int]) -> None:
-        self._repository = repository
+        super().__init__(repository)
         self._artifact = artifact
         self._sizes = sizes
-
-    @property
-    def name(self) -> str:
-        """``registry/repository``."""
-        return self._repository.name
 
     def resolve(self, tag: str) -> Descriptor:
         """What the lock says that a tag of cosign's scheme points at.
@@ -92,18 +87,6 @@ class PinnedReferrers:
             if item.tag == tag:
                 return self._descriptor(item)
         raise MissingError("is not pinned in the lock", artifact=f"{self.name}:{tag}", hint="make the lock anew")
-
-    def manifest(self, descriptor: Descriptor) -> Manifest:
-        """Fetch a manifest by digest."""
-        return self._repository.manifest(descriptor)
-
-    def open_blob(self, descriptor: Descriptor, offset: int = 0) -> BlobReader:
-        """Open a blob."""
-        return self._repository.open_blob(descriptor, offset)
-
-    def has(self, descriptor: Descriptor) -> bool:
-        """Whether it is there."""
-        return self._repository.has(descriptor)
 
     def tags(self) -> list[str]:
         """The tags that are pinned, sorted."""

@@ -115,7 +115,7 @@ class Rooting:
         self, planned: PlannedManifest, target: Callable[[str, TrustLevel], Repository], kept: Store | None
     ) -> Root:
         manifest = planned.manifest
-        path = self._locked.stores.get(("manifest", manifest.kind, str(manifest.digest)))
+        path = self._store_of(manifest)
         if manifest.oci_digest:
             source: ReadRepository = BundleRepository(self._carrier(manifest), manifest)
             descriptor = Descriptor("", manifest.oci_digest, 0)
@@ -139,9 +139,13 @@ class Rooting:
             is_intact=partial(_is_document_intact, kept, planned, descriptor.digest) if kept else None,
         )
 
+    def _store_of(self, manifest: LockedManifest) -> str | None:
+        """The path of the store that a release document lies in; None where it is read from its origin."""
+        return self._locked.stores.get(("manifest", manifest.kind, str(manifest.digest)))
+
     def _carrier(self, manifest: LockedManifest) -> ReadRepository:
         """The repository that a package bundle lies in."""
-        path = self._locked.stores.get(("manifest", manifest.kind, str(manifest.digest)))
+        path = self._store_of(manifest)
         return self._store(path).repository(manifest.url) if path else self._session.repository(manifest.url)
 
     def document(self, manifest: LockedManifest) -> bytes:
@@ -151,7 +155,7 @@ class Rooting:
             ContentError: it is no longer the one that was locked.
             MissingError, TransportError, RegistryError: it cannot be had.
         """
-        path = self._locked.stores.get(("manifest", manifest.kind, str(manifest.digest)))
+        path = self._store_of(manifest)
         if not manifest.oci_digest or str(manifest.digest) in self._locked.raw:
             return self._document(manifest, path)
         repository = BundleRepository(self._carrier(manifest), manifest)

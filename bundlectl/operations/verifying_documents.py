@@ -12,7 +12,7 @@ from bundlectl.operations.signatures import gather_evidence
 from bundlectl.operations.signing_images import verify_reference
 from bundlectl.operations.verdict import Verdict
 from bundles.canonical import kind_of_root
-from bundles.document import Document, parse_document
+from bundles.document import Document, document_of
 from bundles.lock import Lock
 from bundles.lock_signature import SIGNATURE_SUFFIX, SignedLock, verify_lock
 from bundles.schema import parse_model
@@ -192,7 +192,8 @@ def document_verdict(raw: bytes, location: str, request: SourceRequest) -> Verdi
     Raises:
         ContentError: no document, or one that is ambiguous.
     """
-    root = parse_tree(raw, origin=location).root
+    tree = parse_tree(raw, origin=location)
+    root = tree.root
     kind = kind_of_root(root)
     metadata = root.map("metadata")
     name = metadata.text("name") if metadata else ""
@@ -200,7 +201,7 @@ def document_verdict(raw: bytes, location: str, request: SourceRequest) -> Verdi
     document: Document | None = None
     unknown: tuple[str, ...] = ()
     if kind != "object":
-        document = parse_document(raw, origin=location)
+        document = document_of(raw, tree, origin=location)
         unknown = parse_model(document).unknown
     manifest = SignedManifest.of(root, kind, origin=location, unknown=unknown)
     document_type = document.type if document else None

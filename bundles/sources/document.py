@@ -11,7 +11,7 @@ from urllib.parse import urljoin
 
 from bundlectl.errors import ContentError, MissingError, TransportError, UsageError
 from bundles.document import parse_document
-from bundles.lock import Lock
+from bundles.lock import BEGINNING, Lock
 from bundles.lock_signature import SIGNATURE_LIMIT, SIGNATURE_SUFFIX
 from bundles.schema import parse_model
 from bundles.sources.context import DOCUMENT_LIMIT, Loaded, no_contents
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 __all__ = ["LOCK_LIMIT", "read", "read_document", "read_signature"]
 
 LOCK_LIMIT: Final = 256 * 1024 * 1024
-_LOCK_BEGINNING: Final = b'{"apiVersion":"bundlectl.dev/'
-"""Locks are canonical JSON, and may be larger than any document of AWS."""
 
 _SCHEME: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 _COLLECTION_DEPTH: Final = 8
@@ -108,14 +106,14 @@ def _local(location: str) -> bytes:
 
 def _begins_like_a_lock(path: Path) -> bool:
     try:
-        return path.is_file() and _beginning(path) == _LOCK_BEGINNING
+        return path.is_file() and _beginning(path) == BEGINNING
     except OSError:
         return False
 
 
 def _beginning(path: Path) -> bytes:
     with path.open("rb") as file:
-        return file.read(len(_LOCK_BEGINNING))
+        return file.read(len(BEGINNING))
 
 
 def _hint() -> str:

@@ -13,14 +13,14 @@ from bundles.sources.context import DOCUMENT_LIMIT, Loaded
 from bundles.sources.following import Reading, believe
 from bundles.sources.layers import read_layer
 from mirror.oci.reference import Reference
+from mirror.oci.view import RepositoryView
 
 if TYPE_CHECKING:
     from bundles.lock import LockedManifest
     from bundles.sources.context import SourceContext
     from mirror.oci.descriptor import Descriptor
-    from mirror.oci.digest import Digest
     from mirror.oci.manifest import Manifest
-    from mirror.oci.repository import BlobReader, ReadRepository
+    from mirror.oci.repository import ReadRepository
 
 __all__ = ["PACKAGE_BUNDLES", "BundleRepository", "check_package_bundle", "pull_package_bundle", "read"]
 
@@ -85,7 +85,7 @@ def _tag(rest: str, text: str) -> tuple[str, str]:
     return match[1], rest
 
 
-class BundleRepository:
+class BundleRepository(RepositoryView):
     """A repository in which one manifest must carry the release document that a lock pins.
 
     The lock says two digests, of the document and of the manifest around it, and only together
@@ -107,17 +107,8 @@ class BundleRepository:
                 artifact=locked.url,
                 hint="the lock was written by hand; make it anew",
             )
-        self._repository = repository
+        super().__init__(repository)
         self._locked = locked
-
-    @property
-    def name(self) -> str:
-        """``registry/repository``."""
-        return self._repository.name
-
-    def resolve(self, tag: str) -> Descriptor:
-        """What a tag points at."""
-        return self._repository.resolve(tag)
 
     def manifest(self, descriptor: Descriptor) -> Manifest:
         """Fetch a manifest by digest.
@@ -125,7 +116,7 @@ class BundleRepository:
         Raises:
             ContentError: it does not carry the document.
         """
-        found = self._repository.manifest(descriptor)
+        found = super().manifest(descriptor)
         if found.is_index or self._locked.digest not in {child.digest for child in found.children()}:
             raise ContentError(
                 f"{descriptor.digest} does not carry the document {self._locked.digest}",
@@ -133,22 +124,6 @@ class BundleRepository:
                 hint=_HINT,
             )
         return found
-
-    def open_blob(self, descriptor: Descriptor, offset: int = 0) -> BlobReader:
-        """Open a blob."""
-        return self._repository.open_blob(descriptor, offset)
-
-    def has(self, descriptor: Descriptor) -> bool:
-        """Whether it is there."""
-        return self._repository.has(descriptor)
-
-    def tags(self) -> list[str]:
-        """All tags."""
-        return self._repository.tags()
-
-    def referrers(self, subject: Digest) -> list[Descriptor]:
-        """What refers to a manifest."""
-        return self._repository.referrers(subject)
 
 
 def check_package_bundle(raw: bytes, reference: Reference) -> None:

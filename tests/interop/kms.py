@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tests.interop.programs import ROOT, answers, free_port, running
+from tests.interop.programs import ROOT, amazon_environment, answers, free_port, running
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,12 +32,7 @@ def kms_server(folder: Path) -> Iterator[dict[str, str]]:
         log=folder / "kms.log",
         ready=lambda: answers(f"{url}/moto-api/"),
     ):
-        yield {
-            "AWS_ENDPOINT_URL": url,
-            "AWS_ACCESS_KEY_ID": "made-up",
-            "AWS_SECRET_ACCESS_KEY": "made-up",
-            "AWS_DEFAULT_REGION": "us-east-1",
-        }
+        yield amazon_environment(url)
 
 
 def _serve(port: str) -> None:

@@ -187,6 +187,16 @@ def docker_registry(folder: Path) -> Iterator[str]:
         yield host
 
 
+def amazon_environment(url: str) -> dict[str, str]:
+    """Where boto3 finds a stand-in for Amazon, and what it says there."""
+    return {
+        "AWS_ENDPOINT_URL": url,
+        "AWS_ACCESS_KEY_ID": "made-up",
+        "AWS_SECRET_ACCESS_KEY": "made-up",
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }
+
+
 @contextmanager
 def moto(folder: Path) -> Iterator[dict[str, str]]:
     """Amazon's APIs on loopback (moto); yields the environment in which boto3 finds them."""
@@ -199,12 +209,7 @@ def moto(folder: Path) -> Iterator[dict[str, str]]:
         log=folder / "moto.log",
         ready=lambda: answers(f"{url}/moto-api/"),
     ):
-        yield {
-            "AWS_ENDPOINT_URL": url,
-            "AWS_ACCESS_KEY_ID": "made-up",
-            "AWS_SECRET_ACCESS_KEY": "made-up",
-            "AWS_DEFAULT_REGION": "us-east-1",
-        }
+        yield amazon_environment(url)
 
 
 @contextmanager
