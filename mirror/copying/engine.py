@@ -10,34 +10,32 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 from threading import Event, Lock
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Final
 
 from bundlectl.errors import (
     BundlectlError,
-    ContentError,
     InterruptError,
     MissingError,
     RegistryError,
     StoreError,
-    TransportError,
 )
-from bundlectl.events import ArtifactFinished, BytesMoved, Listener, TransferPlanned, ignore
+from bundlectl.events import ArtifactFinished, Listener, TransferPlanned, ignore
 from mirror.copying.report import CopyReport, Failure
 from mirror.copying.survey import Surveyed, survey
-from mirror.copying.working import Persistence, Workers, check_cancelled, persist, reading_source
+from mirror.copying.transfer import BlobTransfer
+from mirror.copying.working import Persistence, Workers, check_cancelled, persist
 from mirror.oci.artifact import SHA512_ANNOTATION
 from mirror.oci.reference import by_digest_tag
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
-    from types import TracebackType
 
     from mirror.copying.root import Root
     from mirror.graph import Tree
     from mirror.oci.descriptor import Descriptor
     from mirror.oci.digest import Digest
     from mirror.oci.manifest import Manifest
-    from mirror.oci.repository import BlobReader, BlobUpload, Present, ReadRepository, Repository
+    from mirror.oci.repository import Present, ReadRepository, Repository
 
 __all__ = ["SparseIndexRefusedError", "copy"]
 
@@ -226,7 +224,15 @@ class _Run:
         """Return why nothing was sent, or None when the blob was; sources are tried in turn."""
         failure: BundlectlError = MissingError("no source has the blob", artifact=str(blob.descriptor.digest))
         for source in blob.sources.values():
-            transfer = _BlobTransfer(self, blob.descriptor, source, target, shown=mount_from is None)
+            # The bytes of a blob count once in the progress that is shown, however many repositories get it.
+            transfer = BlobTransfer(
+                blob.descriptor,
+                source,
+                target,
+                cancel=self.cancel,
+                listener=ignore if mount_from else self.listener,
+                count=self._count_sent,
+            )
             try:
                 return persist(
                     lambda transfer=transfer: transfer.attempt(mount_from),  # type: ignore[misc]
@@ -240,6 +246,10 @@ class _Run:
                 failure = error
         blob.unreadable = True
         raise failure
+
+    def _count_sent(self, count: int) -> None:
+        with self.lock:
+            self.report.bytes_transferred += count
 
     def _arrived(self, blob: _Blob, target: Repository) -> None:
         ready = []
@@ -328,111 +338,3 @@ class _Run:
         with self.lock:
             self.report.failed.append(Failure.of(label, error))
         self.listener(ArtifactFinished(label, "failed", str(error)))
-
-
-class _BlobTransfer:
-    """The tries of one blob into one repository, and the bytes reported for them.
-
-    The bytes of a blob count once in the progress that is shown, however many repositories get it.
-    """
-
-    def __init__(
-        self, run: _Run, descriptor: Descriptor, source: ReadRepository, target: Repository, *, shown: bool
-    ) -> None:
-        self.run = run
-        self.descriptor = descriptor
-        self.source = source
-        self.target = target
-        self.reported: int = 0
-        self.shown = shown
-        self.upload: BlobUpload | None = None
-        self.failure: BundlectlError | None = None
-
-    def attempt(self, mount_from: str | None) -> Present | None:
-        """Try once: return why nothing was sent, or None when the blob was."""
-        check_cancelled(self.run.cancel)
-        if self.upload is None:
-            begun = self.target.begin_blob(self.descriptor, mount_from=mount_from)
-            if isinstance(begun, str):
-                self.report(self.descriptor.size)
-                return begun
-            self.upload = begun
-        # The same upload again after a broken try: it remembers what broke, and sends otherwise.
-        upload = self.upload
-        upload.write(lambda: self.open(upload.offset()))
-        self.report(self.descriptor.size)
-        return None
-
-    def give_up(self) -> None:
-        """Let the upload go, and take back what was reported."""
-        if self.upload is not None:
-            self.upload.cancel()
-        self.report(0)
-
-    def source_failed(self, error: BundlectlError) -> bool:
-        """Whether another source may do better: this one did not give the blob, or gave a wrong one."""
-        return error is self.failure or isinstance(error, (MissingError, ContentError))
-
-    def open(self, offset: int) -> BlobReader:
-        """Open the source where the target stands; bytes reported beyond that are taken back."""
-        self.report(offset)
-        try:
-            with reading_source():
-                return _CountedReader(self.source.open_blob(self.descriptor, offset), self, offset)
-        except BundlectlError as error:
-            self.failure = error
-            raise
-
-    def report(self, position: int) -> None:
-        """Tell the listener that the transfer now stands at ``position`` bytes."""
-        if self.shown and position != self.reported:
-            self.run.listener(BytesMoved(position - self.reported))
-            self.reported = position
-
-    def moved(self, count: int) -> None:
-        """Count bytes that went over the wire."""
-        check_cancelled(self.run.cancel)
-        with self.run.lock:
-            self.run.report.bytes_transferred += count
-        self.report(self.reported + count)
-
-
-class _CountedReader:
-    """A reader that reports what is read, and stops when the run is cancelled."""
-
-    def __init__(self, reader: BlobReader, transfer: _BlobTransfer, offset: int) -> None:
-        self._reader = reader
-        self._transfer = transfer
-        self._position = offset
-
-    def read(self, size: int = -1, /) -> bytes:
-        try:
-            with reading_source():
-                block = self._reader.read(size)
-            if not block and size and self._position < self._transfer.descriptor.size:
-                raise self._ended_early()
-        except BundlectlError as error:
-            self._transfer.failure = error
-            raise
-        self._position += len(block)
-        self._transfer.moved(len(block))
-        return block
-
-    def _ended_early(self) -> TransportError:
-        wanted = self._transfer.descriptor
-        return TransportError(
-            f"ended after {self._position} of {wanted.size} bytes",
-            artifact=f"{self._transfer.source.name}@{wanted.digest}",
-            retryable=True,
-        )
-
-    def close(self) -> None:
-        self._reader.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
-    ) -> None:
-        self.close()
