@@ -38,6 +38,8 @@ class Request:
     headers: Mapping[str, str] = field(default_factory=dict)
     body: Body
     scheme: str = "http"
+    target: str = ""
+    """The path and query as they were sent, nothing decoded; empty when made up."""
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, Any]) -> Request:
@@ -53,6 +55,7 @@ class Request:
             headers=headers,
             body=environ["wsgi.input"],
             scheme=environ["wsgi.url_scheme"],
+            target=environ.get("REQUEST_URI", ""),
         )
 
     def header(self, name: str) -> str:

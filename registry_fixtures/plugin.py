@@ -18,10 +18,11 @@ if TYPE_CHECKING:
     from registry_fixtures.accounts import Accounts
     from registry_fixtures.faults import FaultPlan
     from registry_fixtures.features import Features
+    from registry_fixtures.harbor import HarborFixture, LoginPace, Settings
     from registry_fixtures.registry import ServedRegistry
     from registry_fixtures.upstream import Served, Upstream
 
-__all__ = ["registry", "registry_factory", "shared_data", "upstream", "upstream_served"]
+__all__ = ["harbor", "harbor_factory", "registry", "registry_factory", "shared_data", "upstream", "upstream_served"]
 
 
 @pytest.fixture
@@ -49,6 +50,32 @@ def registry_factory() -> Iterator[Callable[..., ServedRegistry]]:
 def registry(registry_factory: Callable[..., ServedRegistry]) -> ServedRegistry:
     """An empty registry on loopback, strict and complete; ``registry.host`` says where."""
     return registry_factory()
+
+
+@pytest.fixture
+def harbor_factory() -> Iterator[Callable[..., HarborFixture]]:
+    """Start Harbors on loopback, by keyword: ``settings``, ``pace``, ``faults``, ``tls``; logins take no time."""
+    from registry_fixtures.harbor import HarborFixture, LoginPace  # noqa: PLC0415
+
+    with contextlib.ExitStack() as stack:
+
+        def start(
+            *,
+            settings: Settings | None = None,
+            pace: LoginPace | None = None,
+            faults: FaultPlan | None = None,
+            tls: tuple[Path, Path] | None = None,
+        ) -> HarborFixture:
+            pace = pace or LoginPace(human=0, lock=0)
+            return stack.enter_context(HarborFixture(settings=settings, pace=pace, faults=faults, tls=tls))
+
+        yield start
+
+
+@pytest.fixture
+def harbor(harbor_factory: Callable[..., HarborFixture]) -> HarborFixture:
+    """A Harbor on loopback that holds an administrator and nothing else; ``harbor.host`` says where."""
+    return harbor_factory()
 
 
 @pytest.fixture(scope="session")
