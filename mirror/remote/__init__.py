@@ -28,4 +28,6 @@ _HOMES: Final = {
 def __getattr__(name: str) -> Any:  # noqa: ANN401 -- PEP 562: whatever the module holds
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    found = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    globals()[name] = found
+    return found

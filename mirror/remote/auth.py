@@ -141,6 +141,7 @@ class _Config:
         store = document.get("credsStore")
         self._store = store if isinstance(store, str) else ""
         self._entries: dict[str, dict[str, Any]] = {}
+        self._answers: dict[tuple[str, str], Credential | None] = {}
         for key, value in self._auths.items():
             if isinstance(value, dict):
                 self._entries.setdefault(_canonical(key), value)
@@ -161,11 +162,13 @@ class _Config:
         return self._read(entry, host) if entry else None
 
     def _ask(self, helper: str, host: str) -> Credential | None:
-        answer = ask_helper(helper, _HUB_KEY if host == _HUB else host)
-        if answer is None:
-            return None
-        username, secret = answer
-        return Credential(identity_token=secret) if username == "<token>" else Credential(username, secret)
+        """Ask a helper, once for each host: it is a process, and knows nothing of repositories."""
+        if (helper, host) not in self._answers:
+            answer = ask_helper(helper, _HUB_KEY if host == _HUB else host)
+            username, secret = answer or ("", "")
+            known = Credential(identity_token=secret) if username == "<token>" else Credential(username, secret)
+            self._answers[helper, host] = known if answer else None
+        return self._answers[helper, host]
 
     def _read(self, entry: dict[str, Any], key: str) -> Credential | None:
         def text(name: str) -> str:

@@ -3,45 +3,29 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+from mirror.http.failures import RETRYABLE_STATUSES
 from mirror.http.redirects import same_origin
+from mirror.remote.call import Call
+from mirror.remote.chunking import BodyLimits
 from mirror.remote.errors import refusal
-from mirror.remote.tokens import Authorizer, pull_scope, push_scope
+from mirror.remote.harbor import HarborApi
+from mirror.remote.tokens import CATALOG_SCOPE, Authorizer, pull_scope, push_scope
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from bundlectl.errors import BundlectlError
     from mirror.http.client import HttpClient
     from mirror.http.response import Response
-    from mirror.oci.repository import BlobReader
-    from mirror.remote.auth import CredentialStore
+    from mirror.profiles import RegistryProfile
+    from mirror.remote.auth import Credential, CredentialStore
 
 __all__ = ["Address", "Call", "Connection"]
 
 _UNAUTHORIZED: Final = 401
+_TELLING: Final = frozenset({200, _UNAUTHORIZED, 404})
+"""Answers to a request without credentials that tell whether it is a Harbor: that always answers 401."""
 _API_HOSTS: Final = {"docker.io": "registry-1.docker.io", "index.docker.io": "registry-1.docker.io"}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Call:
-    """One request to a registry; the fields are those of ``HttpClient.request``, and its scopes."""
-
-    method: str
-    url: str
-    scopes: tuple[str, ...] = ()
-    headers: Mapping[str, str] = field(default_factory=dict)
-    body: bytes | BlobReader | None = None
-    length: int | None = None
-    stream: bool = False
-    retry: bool | None = None
-
-    @property
-    def repeatable(self) -> bool:
-        """Whether it can be sent a second time."""
-        return self.body is None or isinstance(self.body, bytes)
 
 
 class Connection:
@@ -57,6 +41,7 @@ class Connection:
     def __init__(self, host: str, client: HttpClient, credentials: CredentialStore, origin: str | None) -> None:
         self.host = host
         self.client = client
+        self.body_limits = BodyLimits()
         contacted, _, prefix = (origin or host).rstrip("/").partition("/")
         self.prefix = f"{prefix}/" if prefix else ""
         self._contacted = _API_HOSTS.get(contacted, contacted)
@@ -65,6 +50,16 @@ class Connection:
         self._lock = threading.Lock()
         self._count = 0
         self._tag_locks: dict[str, threading.Lock] = {}
+        self._asked = threading.Lock()
+        self._harbor: HarborApi | None = None
+        self._recognized = False
+        self._first = threading.Lock()
+        self._begun = False
+        self._told = False
+        self.without_referrers: set[str] = set()
+        """Paths of repositories whose registry said that it has no referrers API."""
+        self.absent_projects: set[str] = set()
+        """Projects that were just asked for in vain: nothing can be in them."""
 
     @property
     def base(self) -> str:
@@ -76,6 +71,73 @@ class Connection:
         """Requests sent so far, tokens not counted."""
         with self._lock:
             return self._count
+
+    @property
+    def profile(self) -> RegistryProfile:
+        """The product, as its first answer tells; asked for with a request that changes nothing if there was none yet.
+
+        Raises:
+            TransportError: no answer.
+            RegistryError: the answer is that of something that is out of order.
+        """
+        self._recognize()
+        return self._authorizer.profile
+
+    @property
+    def harbor(self) -> HarborApi | None:
+        """Its management API, where it is a Harbor.
+
+        Raises:
+            TransportError, RegistryError: see ``profile``.
+        """
+        self._recognize()
+        return self._harbor
+
+    def _recognize(self) -> None:
+        with self._asked:
+            if self._recognized:
+                return
+            if not self._told:
+                response = self._sent(Call(method="GET", url=self.base), None)
+                if response.status in RETRYABLE_STATUSES:
+                    raise self.refusal(response, self.host, ())
+                if response.status == _UNAUTHORIZED and same_origin(response.url, self.base):
+                    self._authorizer.learn(response, self.base)
+                self._told = True
+            if self._authorizer.profile.api == "harbor":
+                self._harbor = HarborApi(self)
+            self._recognized = True
+
+    def credential(self, repository: str = "") -> Credential | None:
+        """Who we are for a repository (a path as the registry has it), or for the registry as such.
+
+        Raises:
+            ConfigError: credentials cannot be read.
+        """
+        return self._authorizer.credential((pull_scope(repository),) if repository else ())
+
+    @property
+    def challenged(self) -> bool:
+        """Whether it has asked for a login so far."""
+        return self._authorizer.challenged
+
+    def forget_tokens(self) -> None:
+        """Have new tokens made from now on."""
+        self._authorizer.forget()
+
+    def send_password(self, call: Call, project: str = "") -> Response:
+        """Send a request to an API that takes passwords and no tokens.
+
+        Args:
+            call: the request; its scopes do not matter.
+            project: whose credentials to show; of the registry as such when empty.
+
+        Raises:
+            TransportError: no answer.
+            ConfigError: credentials cannot be read.
+        """
+        credential = self.credential(project)
+        return self._sent(call, credential.basic if credential else None)
 
     def lock_for(self, reference: str) -> threading.Lock:
         """The lock under which this process changes what ``reference`` points at."""
@@ -104,17 +166,33 @@ class Connection:
         an upload's Location or a redirect may lead elsewhere. A body that streams cannot be sent
         again: a 401 to it is returned, and new credentials are at hand for who begins anew.
 
+        The first request goes alone: its answer may be the challenge that all others would get, too.
+
         Raises:
             TransportError: no answer.
             RegistryError: the token service refused.
         """
         own = same_origin(call.url, self.base)
+        if own and not self._begun:
+            with self._first:
+                if not self._begun:
+                    try:
+                        return self._exchange(call, own=own)
+                    finally:
+                        self._begun = True
+        return self._exchange(call, own=own)
+
+    def _exchange(self, call: Call, *, own: bool) -> Response:
         used = self._authorizer.header(call.scopes) if own else None
         response = self._sent(call, used)
+        # Harbor's challenge to whoever wants its catalogue does not tell that it is one.
+        tells = own and used is None and response.status in _TELLING and CATALOG_SCOPE not in call.scopes
         if response.status != _UNAUTHORIZED or not own or not same_origin(response.url, self.base):
+            self._told = self._told or tells
             return response
         response.excerpt()
         better = self._authorizer.answer(response, self.base, call.scopes, used)
+        self._told = self._told or tells
         if better is None or not call.repeatable:
             return response
         return self._sent(call, better)
@@ -150,6 +228,7 @@ class Address:
         self.connection = connection
         self.path = connection.prefix + name
         self.name = f"{connection.host}/{name}"
+        self.project = self.path.partition("/")[0]
         self.push = (push_scope(self.path),)
         self.pull = self.push if push else (pull_scope(self.path),)
 

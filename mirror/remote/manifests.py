@@ -10,6 +10,7 @@ from mirror.oci.digest import Digest
 from mirror.oci.manifest import Manifest
 from mirror.oci.mediatype import ACCEPT_MANIFESTS, MANIFEST_LIMIT, MANIFEST_TYPES
 from mirror.remote.connection import Call
+from mirror.remote.errors import absent_content
 
 if TYPE_CHECKING:
     from mirror.http.response import Response
@@ -19,6 +20,7 @@ __all__ = ["delete_reference", "get_manifest", "head_manifest", "put_manifest"]
 
 _OK: Final = 200
 _NOT_FOUND: Final = 404
+_POLICED: Final = 412
 _ACCEPT: Final = {"Accept": ACCEPT_MANIFESTS}
 
 
@@ -26,7 +28,7 @@ def head_manifest(address: Address, reference: str) -> Descriptor | None:
     """What a tag or digest points at, None when there is nothing.
 
     A HEAD; where its answer lacks digest, size or type, or is a refusal (which a HEAD cannot
-    explain), a GET.
+    explain), a GET. Of what a policy of Harbor withholds, the size is not told (0).
 
     Raises:
         RegistryError: the registry refuses.
@@ -44,6 +46,10 @@ def head_manifest(address: Address, reference: str) -> Descriptor | None:
             if ":" in reference and str(digest) != reference:
                 raise ContentError(f"the registry says it has digest {digest}", artifact=address.artifact(reference))
             return Descriptor(media_type, digest, size)
+    if response.status == _POLICED:
+        withheld = _withheld(address, reference)
+        if withheld is not None:
+            return withheld
     try:
         return get_manifest(address, reference).descriptor
     except MissingError:
@@ -93,7 +99,7 @@ def put_manifest(address: Address, manifest: Manifest, reference: str) -> bool:
     )
     response = address.connection.send(call)
     if response.status not in (_OK, 201):
-        error = address.refusal(response, artifact, reading=False)
+        error = absent_content(address.refusal(response, artifact, reading=False), response, manifest.descriptor.digest)
         # An immutable tag is refused even where it already points at this very manifest.
         immutable = response.status == 412 or "immutable" in error.message  # noqa: PLR2004
         if not (immutable and ":" not in reference and _points_at(address, reference, manifest)):
@@ -124,6 +130,12 @@ def delete_reference(address: Address, reference: str) -> None:
     response = address.connection.send(call)
     if response.status not in (_OK, 202, 204):
         raise address.refusal(response, address.artifact(reference))
+
+
+def _withheld(address: Address, reference: str) -> Descriptor | None:
+    """What a policy of Harbor withholds (it is there all the same), as its management API knows it."""
+    harbor = address.connection.harbor
+    return harbor.artifact(address.path, reference) if harbor else None
 
 
 def _stated_digest(response: Response) -> Digest | None:

@@ -9,6 +9,7 @@ from mirror.oci.descriptor import Descriptor
 from mirror.oci.manifest import Manifest
 from mirror.oci.mediatype import OCI_INDEX
 from mirror.remote.connection import Call
+from mirror.remote.errors import explain
 from mirror.remote.manifests import get_manifest, put_manifest
 from mirror.remote.pagination import pages
 
@@ -21,6 +22,9 @@ __all__ = ["add_to_fallback", "fallback_tag", "list_referrers", "remove_from_fal
 
 _OK: Final = 200
 _NO_API: Final = frozenset({400, 404, 405, 406, 501})
+_NO_SUCH_PATH: Final = frozenset({404, 405, 501})
+_NO_SUCH_CONTENT: Final = frozenset({"NAME_UNKNOWN", "MANIFEST_UNKNOWN"})
+"""A 404 of the repository or the subject; it tells nothing of the API."""
 _TRIES: Final = 4
 
 
@@ -32,18 +36,14 @@ def fallback_tag(subject: Digest) -> str:
 def list_referrers(address: Address, subject: Digest) -> list[Descriptor]:
     """All referrers of ``subject``: from the API, else from the fallback tag; each once.
 
+    A registry that said of a repository that there is no such API is not asked for it again.
+
     Raises:
         RegistryError: the registry refuses.
         ContentError: its list is malformed.
     """
-    getter = _ReferrersPage(address, subject)
-    entries: list[Any] = []
-    for page in pages(getter, address.url(f"referrers/{subject}")):
-        manifests = page.get("manifests") or []
-        if not isinstance(manifests, list):
-            raise ContentError("the list of referrers is not a list", artifact=address.artifact(str(subject)))
-        entries += manifests
-    if getter.absent:
+    entries = _listed(address, subject) if address.path not in address.connection.without_referrers else None
+    if entries is None:
         document = _fallback(address, fallback_tag(subject))
         entries = document["manifests"] if document else []
     found = {item.digest: item for item in map(Descriptor.from_json, entries)}
@@ -102,6 +102,18 @@ def remove_from_fallback(address: Address, digest: Digest, subject: Digest) -> N
         put_manifest(address, Manifest.render({**document, "manifests": kept}), tag)
 
 
+def _listed(address: Address, subject: Digest) -> list[Any] | None:
+    """What the API lists; None where there is none."""
+    getter = _ReferrersPage(address, subject)
+    entries: list[Any] = []
+    for page in pages(getter, address.url(f"referrers/{subject}")):
+        manifests = page.get("manifests") or []
+        if not isinstance(manifests, list):
+            raise ContentError("the list of referrers is not a list", artifact=address.artifact(str(subject)))
+        entries += manifests
+    return None if getter.absent else entries
+
+
 def _fallback(address: Address, tag: str) -> dict[str, Any] | None:
     """The index under a fallback tag; None when there is none."""
     try:
@@ -120,22 +132,26 @@ def _digest(entry: object) -> object:
 
 
 class _ReferrersPage:
-    """Gets pages of the API, and notices that there is none."""
+    """Gets pages of the API, and notices at the first that there is none."""
 
     def __init__(self, address: Address, subject: Digest) -> None:
         self._address = address
         self._subject = subject
+        self._begun = False
         self.absent = False
 
     def get(self, url: str, /) -> Response | None:
         call = Call(method="GET", url=url, scopes=self._address.pull, headers={"Accept": OCI_INDEX})
         response = self._address.connection.send(call)
-        if response.status in _NO_API or (
-            response.status == _OK and "json" not in response.headers.get("Content-Type", "json")
-        ):
+        first, self._begun = not self._begun, True
+        is_list = response.status == _OK and "json" in response.headers.get("Content-Type", "json")
+        if first and (response.status in _NO_API or (response.status == _OK and not is_list)):
             self.absent = True
+            told = explain(response.excerpt(), response.headers.get("Content-Type", ""))
+            if response.status in _NO_SUCH_PATH and told.code not in _NO_SUCH_CONTENT:
+                self._address.connection.without_referrers.add(self._address.path)
             return None
-        if response.status != _OK:
+        if not is_list:
             raise self._address.refusal(response, self._address.artifact(str(self._subject)))
         return response
 

@@ -11,23 +11,29 @@ from mirror.oci.reference import check_repository, check_tag
 from mirror.remote.connection import Address, Call, Connection
 from mirror.remote.manifests import delete_reference, get_manifest, head_manifest, put_manifest
 from mirror.remote.pagination import pages
+from mirror.remote.probing import Probe
 from mirror.remote.referrers import add_to_fallback, list_referrers, remove_from_fallback
 from mirror.remote.tokens import CATALOG_SCOPE
 from mirror.remote.upload import begin_blob, has_blob
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from mirror.http.client import HttpClient
     from mirror.http.response import Response
     from mirror.oci.descriptor import Descriptor
     from mirror.oci.digest import Digest
     from mirror.oci.manifest import Manifest
     from mirror.oci.repository import BlobReader, BlobUpload, Present
-    from mirror.remote.auth import CredentialStore
+    from mirror.profiles import RegistryProfile
+    from mirror.remote.auth import Credential, CredentialStore
+    from mirror.remote.harbor import HarborApi
 
 __all__ = ["RemoteRegistry", "RemoteRepository"]
 
 _OK: Final = 200
 _NOT_FOUND: Final = 404
+_REFUSED: Final = frozenset({401, 403})
 _PAGE_SIZE: Final = 1000
 
 
@@ -60,6 +66,63 @@ class RemoteRegistry:
         """Requests sent so far, tokens not counted."""
         return self._connection.requests
 
+    @property
+    def profile(self) -> RegistryProfile:
+        """The product, as far as it can be told by reading; asked for once.
+
+        Raises:
+            TransportError: no answer.
+        """
+        return self._connection.profile
+
+    @property
+    def harbor(self) -> HarborApi | None:
+        """The management API of a Harbor; None for every other product.
+
+        Raises:
+            TransportError: no answer.
+        """
+        return self._connection.harbor
+
+    def credential(self, repository: str = "") -> Credential | None:
+        """Who we are for a repository of it; None when no credentials are known.
+
+        Raises:
+            ConfigError: credentials cannot be read.
+        """
+        return self._connection.credential(self._connection.prefix + repository)
+
+    @property
+    def challenged(self) -> bool:
+        """Whether it has asked for a login so far; credentials were not tried before."""
+        return self._connection.challenged
+
+    def list_tags(self, wanted: Mapping[str, int]) -> Mapping[tuple[str, str], Digest]:
+        """What tags point at, by repository and tag, as far as the product lists many of them in one request.
+
+        A tag that is not listed may exist nevertheless: a project may be hidden from us, and Harbor does
+        not list those of cosign's scheme.
+
+        Args:
+            wanted: by repository of this registry, as ``RemoteRepository.name`` has it, how many tags there are
+                to be asked for.
+
+        Raises:
+            TransportError, RegistryError, ContentError: it does not answer, or not with a list.
+        """
+        prefix = self._connection.prefix
+        by_project: dict[str, dict[str, int]] = {}
+        for name, count in wanted.items():
+            path = prefix + name.partition("/")[2]
+            by_project.setdefault(path.partition("/")[0], {})[path] = count
+        found: dict[tuple[str, str], Digest] = {}
+        for project, paths in sorted(by_project.items()):
+            # Without credentials there is nothing that Harbor would list.
+            harbor = self.harbor if self._connection.credential(project) else None
+            for (path, tag), digest in (harbor.tags(project, paths) if harbor else {}).items():
+                found[f"{self.host}/{path.removeprefix(prefix)}", tag] = digest
+        return found
+
     def repository(self, name: str) -> RemoteRepository:
         """One repository of it; nothing is asked yet.
 
@@ -68,17 +131,40 @@ class RemoteRegistry:
         """
         return RemoteRepository(Address(self._connection, check_repository(name), push=self._push))
 
-    def repositories(self) -> list[str]:
-        """The names of all repositories (below the origin's prefix), sorted.
+    def probe(self, name: str) -> Probe:
+        """Tries out what can be done in a repository.
+
+        Raises:
+            UsageError: ``name`` is not a repository name.
+        """
+        return Probe(Address(self._connection, check_repository(name), push=self._push))
+
+    def repositories(self, under: str = "") -> list[str]:
+        """The names of all repositories (below the origin's prefix) that are ``under`` or lie below it, sorted.
+
+        Harbor has a catalogue for administrators only; its management API lists to everyone what they may see.
 
         Raises:
             RegistryError: the registry does not list them.
         """
+        prefix = self._connection.prefix
+        try:
+            found = self._catalog()
+        except RegistryError as error:
+            harbor = self.harbor if error.status in _REFUSED else None
+            listed = harbor.repositories((prefix + under).partition("/")[0]) if harbor else None
+            if listed is None:
+                raise
+            found = listed
+        names = (name.removeprefix(prefix) for name in found if name.startswith(prefix))
+        return sorted(name for name in names if f"{name}/".startswith(f"{under}/" if under else ""))
+
+    def _catalog(self) -> list[str]:
         connection = self._connection
         getter = _ListPage(connection, (CATALOG_SCOPE,), f"{self.host}/v2/_catalog")
         found: set[str] = set()
         for page in pages(getter, f"{connection.base}_catalog?n={_PAGE_SIZE}"):
-            found.update(name for name in _names(page, "repositories") if name.startswith(connection.prefix))
+            found.update(_names(page, "repositories"))
         if getter.absent:
             raise RegistryError(
                 "the registry does not list its repositories",
@@ -86,7 +172,7 @@ class RemoteRegistry:
                 artifact=self.host,
                 hint="name the repositories one by one",
             )
-        return sorted(name.removeprefix(connection.prefix) for name in found)
+        return sorted(found)
 
     def ping(self) -> None:
         """Check that this is a registry and that it lets us in.
@@ -176,6 +262,8 @@ class RemoteRepository:
         """
         if descriptor.is_manifest or not descriptor.media_type:
             return head_manifest(self._address, str(descriptor.digest)) is not None
+        if self._address.project in self._address.connection.absent_projects:
+            return False
         return has_blob(self._address, descriptor)
 
     def tags(self) -> list[str]:

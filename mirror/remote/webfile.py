@@ -35,6 +35,7 @@ class UrlRepository:
         self._manifest = manifest
         self._blobs = dict(blobs)
         self._client = client
+        self._etag = ""
         self._known = {child.digest for child in manifest.children()} | self._blobs.keys()
 
     @property
@@ -70,7 +71,11 @@ class UrlRepository:
             raise MissingError(f"has no blob {descriptor.digest}", artifact=self.name)
         if offset >= descriptor.size > 0:
             return io.BytesIO()
-        return self._client.open(self._url, offset=offset)
+        # A file that was replaced since the first part of it was read comes whole, and is found out.
+        same = {"If-Range": self._etag} if offset and self._etag else {}
+        reader = self._client.open(self._url, offset=offset, headers=same)
+        self._etag = reader.etag
+        return reader
 
     def has(self, descriptor: Descriptor) -> bool:
         """Whether it is the manifest or one of its blobs."""

@@ -172,6 +172,16 @@ def test_a_helper_is_asked_through_its_standard_input(helper: Callable[[str, str
     assert log.read_text() == "get a.test\n"
 
 
+def test_a_helper_is_asked_once_for_all_repositories_of_a_host(
+    helper: Callable[[str, str], Path], tmp_path: Path
+) -> None:
+    log = tmp_path / "log"
+    helper("once", f'read server; echo "$server" >> {log}; echo \'{{"Username":"u","Secret":"s"}}\'')
+    store = CredentialStore(inline='{"credsStore": "once"}')
+    assert {store.lookup("site.example", f"team/app-{number}") for number in range(5)} == {Credential("u", "s")}
+    assert log.read_text().split() == ["site.example"]
+
+
 def test_the_store_of_docker_hub_is_asked_by_its_old_url(helper: Callable[[str, str], Path]) -> None:
     helper("desk", 'read server; echo "{\\"Username\\":\\"$server\\",\\"Secret\\":\\"s\\"}"')
     found = store({"credsStore": "desk", "auths": {"https://index.docker.io/v1/": {}}})

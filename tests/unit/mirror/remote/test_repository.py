@@ -218,7 +218,7 @@ def test_a_new_blob_costs_two_requests_and_a_present_one_one(repository: RemoteR
     assert fake.blobs["team/app", str(BLOB.digest)] == DATA
     put = fake.web.asked[1]
     assert put.headers["Content-Length"] == str(len(DATA))
-    assert put.path == f"/upload/0?_state=0%2B%2F&name=team/app&digest={BLOB.digest}"
+    assert put.path == f"/upload/0?_state=0%2b%2F&name=team/app&digest={BLOB.digest}"
     assert len(fake.lines) == 2
     assert repository.begin_blob(BLOB) == "present"
     assert len(fake.lines) == 3
@@ -301,7 +301,7 @@ def test_a_body_limit_before_the_registry_is_met_with_chunks(repository: RemoteR
     repository.begin_blob(BLOB).write(opener)
     assert fake.blobs["team/app", str(BLOB.digest)] == DATA
     methods = [line.split()[0] for line in fake.lines]
-    assert methods == ["POST", "PUT", "POST", "PATCH", "PATCH", "PATCH", "PATCH", "PATCH", "PUT"]
+    assert methods == ["POST", "PUT", "POST", "PATCH", "PATCH", "PATCH", "PATCH", "PUT"]
 
 
 @pytest.mark.parametrize("status", [200, 201, 204])
@@ -320,8 +320,8 @@ def test_a_chunk_that_was_taken_is_not_yet_a_blob(
 def test_a_registry_does_not_decide_how_much_is_held_in_memory(
     repository: RemoteRepository, fake: FakeRegistry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mirror.remote.upload._CHUNK", 100_000)
-    monkeypatch.setattr("mirror.remote.upload._LARGEST_CHUNK", 400_000)
+    monkeypatch.setattr("mirror.remote.chunking._CHUNK", 100_000)
+    monkeypatch.setattr("mirror.remote.chunking._LARGEST_CHUNK", 400_000)
     fake.refuse_large = 500_000
 
     def before(asked: Asked) -> Any:
@@ -409,6 +409,48 @@ def test_without_the_api_the_fallback_tag_is_kept_and_merged(
     assert len(repository.referrers(digest)) == 6
     repository.delete_manifest(signatures[0].descriptor.digest)
     assert len(repository.referrers(digest)) == 5
+
+
+def test_a_registry_without_the_api_is_asked_for_it_once_a_repository(
+    registry: RemoteRegistry, fake: FakeRegistry, image: Callable[..., Manifest]
+) -> None:
+    fake.referrers_api = False
+    subject = image()
+    signature = image(subject, artifactType="application/vnd.test.signature")
+    for name in ("team/app", "team/other"):
+        repository = registry.repository(name)
+        repository.put_manifest(subject, tag="v1")
+        repository.put_manifest(signature)
+        for digest in (subject.descriptor.digest, signature.descriptor.digest, subject.descriptor.digest):
+            found = [item.digest for item in repository.referrers(digest)]
+            assert found == ([signature.descriptor.digest] if digest == subject.descriptor.digest else [])
+    assert sum("/referrers/" in line for line in fake.lines) == 2
+
+
+@pytest.mark.parametrize("code", ["NAME_UNKNOWN", "MANIFEST_UNKNOWN"])
+def test_that_a_repository_or_a_subject_is_unknown_says_nothing_of_the_api(
+    repository: RemoteRepository, fake: FakeRegistry, image: Callable[..., Manifest], code: str
+) -> None:
+    subject = image()
+    body = json.dumps({"errors": [{"code": code}]}).encode()
+    fake.before = lambda asked: (404, {}, body) if "/referrers/" in asked.path else None
+    assert repository.referrers(subject.descriptor.digest) == []
+    fake.before = lambda _: None
+    repository.put_manifest(subject, tag="v1")
+    repository.put_manifest(image(subject))
+    assert len(repository.referrers(subject.descriptor.digest)) == 1
+
+
+def test_a_list_of_referrers_that_breaks_off_is_not_taken_for_no_list(
+    repository: RemoteRepository, fake: FakeRegistry, image: Callable[..., Manifest]
+) -> None:
+    subject = image()
+    page = json.dumps({"manifests": [image(subject).descriptor.to_json()]}).encode()
+    path = f"/v2/team/app/referrers/{subject.descriptor.digest}"
+    pages = iter([(200, {"Content-Type": OCI_INDEX, "Link": f'<{path}?last=1>; rel="next"'}, page), (404, {}, b"")])
+    fake.before = lambda asked: next(pages) if "/referrers/" in asked.path else None
+    with pytest.raises(MissingError):
+        repository.referrers(subject.descriptor.digest)
 
 
 def test_an_image_under_the_fallback_tag_is_never_overwritten(

@@ -6,12 +6,13 @@ import io
 import json
 import re
 import threading
-from typing import TYPE_CHECKING
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from bundlectl.errors import RegistryError, TransportError
+from bundlectl.errors import MissingError, RegistryError, TransportError
 from mirror.oci.descriptor import Descriptor
 from mirror.oci.digest import Digest
 from mirror.remote import Credential, CredentialStore
@@ -146,15 +147,20 @@ def test_missing_credentials_are_called_missing(
     assert caught.value.hint.startswith("docker login")
 
 
-def test_an_empty_challenge_is_final(fake: FakeRegistry, make_registry: Callable[..., RemoteRegistry]) -> None:
+def test_a_missing_project_is_called_missing_and_not_asked_for_twice(
+    fake: FakeRegistry, make_registry: Callable[..., RemoteRegistry]
+) -> None:
     fake.before = lambda _asked: (
         401,
         {"WWW-Authenticate": ""},
         b'{"errors":[{"code":"UNAUTHORIZED","message":"project nope not found: project nope not found"}]}',
     )
-    with pytest.raises(RegistryError, match=r"repository: project nope not found$"):
+    with pytest.raises(MissingError, match=r"the project nope does not exist$"):
         make_registry(user="robot").repository("nope/app").tags()
-    assert len(fake.lines) == 1
+    with pytest.raises(RegistryError, match=r"the project nope does not exist$") as caught:
+        make_registry(user="robot").repository("nope/app").begin_blob(BLOB)
+    assert "--create-projects" in (caught.value.hint or "")
+    assert [line.split()[0] for line in fake.lines] == ["GET", "POST"]
 
 
 def test_basic_is_learned_and_then_sent_at_once(
@@ -165,6 +171,67 @@ def test_basic_is_learned_and_then_sent_at_once(
     repository.tags()
     repository.tags()
     assert [bool(asked.headers.get("Authorization")) for asked in fake.web.asked] == [False, True, True]
+
+
+@pytest.mark.parametrize("auth", ["basic", "bearer"])
+def test_asking_what_a_registry_is_spares_the_first_refusal(
+    fake: FakeRegistry, make_registry: Callable[..., RemoteRegistry], auth: str
+) -> None:
+    fake.auth = auth
+    registry = make_registry(user="robot")
+    assert registry.profile.name == "generic"
+    registry.repository("team/app").tags()
+    assert registry.profile.name == "generic"
+    assert len(fake.lines) == 2
+    assert registry.requests == 2
+
+
+@pytest.mark.parametrize("auth", [None, "basic", "bearer"])
+def test_of_many_requests_at_once_one_alone_is_refused(
+    fake: FakeRegistry, make_registry: Callable[..., RemoteRegistry], auth: str | None
+) -> None:
+    fake.auth = auth
+    registry = make_registry(user="robot")
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda number: registry.repository(f"team/app-{number}").tags(), range(16)))
+    assert registry.profile.name == "generic"
+    assert registry.requests == 16 + (auth is not None)
+
+
+def test_what_has_no_answer_keeps_nobody_waiting_in_line(
+    fake: FakeRegistry, make_registry: Callable[..., RemoteRegistry]
+) -> None:
+    together = threading.Barrier(4)
+
+    def refuse(_: Any) -> Any:
+        if len(fake.lines) > 1:
+            # Breaks unless all who come after the first are here at the same time.
+            together.wait(10)
+        return 403, {}, b""
+
+    fake.before = refuse
+    registry = make_registry()
+
+    def ask(number: int) -> int:
+        with pytest.raises(RegistryError) as caught:
+            registry.repository(f"team/app-{number}").tags()
+        return caught.value.status
+
+    assert ask(0) == 403
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(ask, range(1, 5))) == [403] * 4
+
+
+def test_what_is_out_of_order_is_not_taken_for_an_ordinary_registry(
+    fake: FakeRegistry, make_registry: Callable[..., RemoteRegistry]
+) -> None:
+    registry = make_registry()
+    fake.before = lambda _: (503, {}, b"<html>")
+    with pytest.raises(RegistryError, match="503"):
+        _ = registry.profile
+    challenge = {"WWW-Authenticate": f'Bearer realm="{fake.web.url("/token")}",service="harbor-registry"'}
+    fake.before = lambda asked: (401, challenge, b"") if asked.path == "/v2/" else None
+    assert registry.profile.name == "harbor"
 
 
 def test_a_wrong_password_is_tried_twice_by_nobody(

@@ -63,3 +63,16 @@ def test_what_it_does_not_name_is_missing(file: tuple[UrlRepository, WrappedArti
         repository.open_blob(other)
     with pytest.raises(MissingError):
         repository.manifest(other)
+
+
+def test_a_file_that_was_replaced_while_it_is_read_is_sent_whole(
+    file: tuple[UrlRepository, WrappedArtifact], web: Web
+) -> None:
+    repository, wrapped = file
+    web.answer = lambda _asked: (200, {"ETag": '"first"'}, DATA)
+    repository.open_blob(wrapped.layer).close()
+    repository.open_blob(wrapped.layer, 8).close()
+    web.answer = lambda _asked: (200, {"ETag": 'W/"weak"'}, DATA)
+    repository.open_blob(wrapped.layer).close()
+    repository.open_blob(wrapped.layer, 8).close()
+    assert [asked.headers.get("If-Range") for asked in web.asked] == [None, '"first"', None, None]
