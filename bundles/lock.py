@@ -354,7 +354,8 @@ class Lock:
                 # A signature of a file is one of this manifest.
                 raise ContentError("lists another manifest than that of the file", artifact=place, hint=_ANEW)
             _check_tags(artifact, place)
-            missing = needed - self.blobs.keys()
+            # Not a difference of sets: that of a set and the keys of a dictionary looks at all the keys.
+            missing = [digest for digest in needed if digest not in self.blobs]
             if missing:
                 raise ContentError(f"{min(missing)} has no size", artifact=place, hint=_ANEW)
             name = (artifact.type, artifact.reference)

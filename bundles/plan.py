@@ -137,14 +137,19 @@ class TargetPlan:
     manifests: tuple[PlannedManifest, ...] = field(default=())
 
     @classmethod
-    def of(cls, lock: Lock, naming: Naming | UpstreamNaming) -> TargetPlan:
+    def of(cls, lock: Lock, naming: Naming | UpstreamNaming, *, documents: str = MANIFESTS_REPOSITORY) -> TargetPlan:
         """Name everything of ``lock``.
+
+        Args:
+            lock: what is to be named.
+            naming: the rules of the target.
+            documents: the repository of its release documents, where the target cannot have the usual name.
 
         Raises:
             UsageError: two artifacts would have one name and different digests.
         """
         artifacts = tuple(_place(artifact, naming) for artifact in lock.artifacts)
-        manifests = tuple(_place_manifests(lock.manifests, naming))
+        manifests = tuple(_place_manifests(lock.manifests, naming, naming.own(documents)))
         _refuse_collisions(artifacts, manifests)
         return cls(naming, artifacts, manifests)
 
@@ -194,12 +199,14 @@ def _refuse_collisions(artifacts: Iterable[PlannedArtifact], manifests: Iterable
 
 
 def document_tag(manifest: LockedManifest) -> str:
-    """The tag of a release document under ``bundlectl/manifests``: its name, made a legal tag."""
+    """The tag of a release document: its name, made a legal tag."""
     name = re.sub(r"[^A-Za-z0-9_.-]", "-", manifest.name or f"{manifest.kind}-{manifest.digest.encoded[:12]}")
     return name.lstrip(".-")[:128] or manifest.digest.encoded[:12]
 
 
-def _place_manifests(manifests: Iterable[LockedManifest], naming: Naming | UpstreamNaming) -> Iterable[PlannedManifest]:
+def _place_manifests(
+    manifests: Iterable[LockedManifest], naming: Naming | UpstreamNaming, documents: str
+) -> Iterable[PlannedManifest]:
     newest: dict[str, LockedManifest] = {}
     everything = list(manifests)
     for manifest in everything:
@@ -214,7 +221,7 @@ def _place_manifests(manifests: Iterable[LockedManifest], naming: Naming | Upstr
             repository = manifest.url if manifest.oci_digest else PACKAGE_BUNDLES_REPOSITORY
             yield PlannedManifest(manifest, naming.repository(repository), (document_tag(manifest), *latest))
             continue
-        yield PlannedManifest(manifest, naming.own(MANIFESTS_REPOSITORY), (document_tag(manifest),))
+        yield PlannedManifest(manifest, documents, (document_tag(manifest),))
 
 
 def _channel(manifest: LockedManifest) -> str:

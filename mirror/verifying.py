@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Self
 
 from bundlectl.errors import ContentError, TransportError
@@ -15,9 +16,18 @@ if TYPE_CHECKING:
     from mirror.oci.descriptor import Descriptor
     from mirror.oci.repository import BlobReader
 
-__all__ = ["VerifyingReader"]
+__all__ = ["Checkpoint", "VerifyingReader"]
 
 _BLOCK: Final = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """How far a blob was read, and the hashes of it so far. Made by ``VerifyingReader.checkpoint``."""
+
+    seen: int
+    hasher: _Hash
+    second: _Hash | None
 
 
 class VerifyingReader:
@@ -26,28 +36,26 @@ class VerifyingReader:
     Whoever stores what comes out of here therefore stores a right blob or an unfinished one.
 
     Args:
-        reader: stands at ``start``; closed with this reader.
+        reader: stands where ``since`` was made, or at the beginning; closed with this reader.
         descriptor: what the blob must be: digest, size, and the sha512 of
-            ``dev.bundlectl.file.sha512`` where the blob is read from its beginning.
-        hasher: of the descriptor's algorithm, having seen the ``start`` bytes before.
-        start: offset of the reader in the blob, in bytes.
-
-    Raises:
-        ValueError: ``start`` without a ``hasher``.
+            ``dev.bundlectl.file.sha512`` where it states one.
+        since: of an earlier reader of the same blob.
     """
 
-    def __init__(
-        self, reader: BlobReader, descriptor: Descriptor, *, hasher: _Hash | None = None, start: int = 0
-    ) -> None:
-        if start and hasher is None:
-            raise ValueError("a reader that starts in the middle needs the hash of what came before")
+    def __init__(self, reader: BlobReader, descriptor: Descriptor, *, since: Checkpoint | None = None) -> None:
         self._reader = reader
         self._descriptor = descriptor
-        self._hasher = hasher or descriptor.digest.hasher()
-        self._sha512 = "" if start else descriptor.annotations.get(SHA512_ANNOTATION, "")
-        self._second = hashlib.sha512() if self._sha512 else None
-        self._seen = start
+        self._sha512 = descriptor.annotations.get(SHA512_ANNOTATION, "")
+        if since is None:
+            since = Checkpoint(0, descriptor.digest.hasher(), hashlib.sha512() if self._sha512 else None)
+        self._hasher = since.hasher.copy()
+        self._second = since.second.copy() if since.second else None
+        self._seen = since.seen
         self._checked = False
+
+    def checkpoint(self) -> Checkpoint:
+        """Remember how far it was read, so that another reader can go on from here."""
+        return Checkpoint(self._seen, self._hasher.copy(), self._second.copy() if self._second else None)
 
     def read(self, size: int = -1, /) -> bytes:
         """Read up to ``size`` bytes; ``b""`` at the end.

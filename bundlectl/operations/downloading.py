@@ -54,6 +54,7 @@ def download(request: SourceRequest, *, store: Path, session: Session, name: str
                 plan,
                 lambda repository, trust: kept.repository(repository, trust=trust),
                 kept=kept,
+                sizes=locked.lock.blobs,
             )
             session.listener(PhaseStarted("downloading", len(roots)))
             report = copy(

@@ -10,10 +10,8 @@ from typing import TYPE_CHECKING
 from bundlectl.errors import ContentError, MissingError, UsageError
 from bundlectl.events import PhaseStarted
 from bundlectl.operations.gathering import Gathered, gather
-from bundlectl.operations.resolving import Pinned, Resolver
 from bundlectl.operations.rollback import newest
 from bundles.artifact import Artifact, Excluded
-from bundles.helm.rendering import Rendering
 from bundles.lock import Lock, LockedArtifact
 from bundles.plan import Naming
 from mirror.oci.platform import Platform
@@ -22,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from bundlectl.operations.request import SourceRequest
+    from bundlectl.operations.resolving import Pinned
     from bundlectl.operations.session import Session
     from bundles.lock_signature import SignedLock
     from bundles.selection import Selection
@@ -92,14 +91,11 @@ def lock_sources(request: SourceRequest, *, session: Session, store: Store | Non
     if store is not None and fresh:
         store.remember(fresh)
     session.listener(PhaseStarted("resolving", len(gathered.artifacts)))
-    resolver = Resolver(
-        session,
-        selection=gathered.selection,
+    pinned = None
+    if gathered.artifacts:
         # Where a policy may still refuse, nothing is kept of what is read to be pinned.
-        store=None if policies else store,
-        rendering=Rendering(helm=_helm()) if gathered.selection.render_charts else None,
-    )
-    locked = _join(gathered, resolver.resolve(gathered.artifacts), session)
+        pinned = _resolve(gathered, session, None if policies else store)
+    locked = _join(gathered, pinned, session)
     if not policies:
         return locked
     from bundlectl.operations.admitting import judge_pinned  # noqa: PLC0415 -- only with a policy
@@ -107,16 +103,29 @@ def lock_sources(request: SourceRequest, *, session: Session, store: Store | Non
     return judge_pinned(policies, locked, gathered, request, session)
 
 
+def _resolve(gathered: Gathered, session: Session, store: Store | None) -> Pinned:
+    from bundlectl.operations.resolving import Resolver  # noqa: PLC0415 -- 30 ms that a run from a lock saves
+    from bundles.helm.rendering import Rendering  # noqa: PLC0415 -- see above
+
+    resolver = Resolver(
+        session,
+        selection=gathered.selection,
+        store=store,
+        rendering=Rendering(helm=_helm()) if gathered.selection.render_charts else None,
+    )
+    return resolver.resolve(gathered.artifacts)
+
+
 def _helm() -> Path | None:
     found = shutil.which("helm")
     return Path(found) if found else None
 
 
-def _join(gathered: Gathered, pinned: Pinned, session: Session) -> Locked:
-    artifacts = {(item.type, item.reference): item for item in pinned.artifacts}
-    sizes = dict(pinned.sizes)
+def _join(gathered: Gathered, pinned: Pinned | None, session: Session) -> Locked:
+    artifacts = {(item.type, item.reference): item for item in (pinned.artifacts if pinned else ())}
+    sizes = dict(pinned.sizes) if pinned else {}
     manifests = {(item.kind, item.name, item.digest): item for item in gathered.manifests}
-    excluded: set[Excluded] = {*gathered.excluded, *pinned.excluded}
+    excluded: set[Excluded] = {*gathered.excluded, *(pinned.excluded if pinned else ())}
     stores: dict[tuple[str, str, str], str] = {}
     weakened = {*session.connection.weakened, *gathered.weakened}
     _refuse_mixed_platforms(gathered)
@@ -150,7 +159,13 @@ def _join(gathered: Gathered, pinned: Pinned, session: Session) -> Locked:
         rules = [f"{source}={namespace}" for source, namespace in gathered.target.map.items()]
         target = Naming.parse(gathered.target.registry, rules)
     return Locked(
-        result, gathered.raw, stores, tuple(pinned.failed), platforms, target, _still_signed(gathered, result)
+        result,
+        gathered.raw,
+        stores,
+        tuple(pinned.failed if pinned else ()),
+        platforms,
+        target,
+        _still_signed(gathered, result),
     )
 
 

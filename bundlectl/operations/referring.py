@@ -33,6 +33,7 @@ class ReferrerFinder:
         self._persist = session.persist
         self._listener = session.listener
         self._mutex = Mutex()
+        self._turns: dict[str, Mutex] = {}
         self._cosign_tags: dict[str, dict[Digest, list[str]] | None] = {}
 
     def find(self, repository: ReadRepository, tree: Tree, sizes: dict[Digest, int]) -> tuple[LockedReferrer, ...]:
@@ -89,16 +90,12 @@ class ReferrerFinder:
     def _cosign_tags_of(self, repository: ReadRepository, subject: Digest, *, root: Digest) -> list[str]:
         """The tags of cosign's scheme that exist for a manifest: one listing serves a repository."""
         with self._mutex:
-            listed = repository.name in self._cosign_tags
-        if not listed:
-            try:
-                tags: dict[Digest, list[str]] | None = _cosign_index(self._persist(repository.tags))
-            except RegistryError:
-                # Some registries list no tags for strangers; the root's own are then asked for one by one.
-                tags = None
-            with self._mutex:
-                self._cosign_tags[repository.name] = tags
-        known = self._cosign_tags[repository.name]
+            turn = self._turns.setdefault(repository.name, Mutex())
+        with turn:
+            if repository.name not in self._cosign_tags:
+                tags = self._tags_of(repository)
+                self._cosign_tags[repository.name] = _cosign_index(tags) if tags else None
+            known = self._cosign_tags[repository.name]
         if known is not None:
             return known.get(subject, [])
         return (
@@ -106,6 +103,19 @@ class ReferrerFinder:
             if subject == root
             else []
         )
+
+    def _tags_of(self, repository: ReadRepository) -> list[str]:
+        """All tags; none where they are not listed, the root's own are then asked for one by one.
+
+        Some registries list no tags for strangers, and some have no such list, which looks as if there were no tags.
+        """
+        try:
+            return self._persist(repository.tags)
+        except RegistryError as error:
+            # What may be otherwise in a moment is no answer: signatures would be left out in silence.
+            if error.retryable:
+                raise
+            return []
 
 
 def _cosign_index(tags: Iterable[str]) -> dict[Digest, list[str]]:

@@ -77,7 +77,7 @@ class Resolver:
     ) -> None:
         self._session = session
         self._rendering = rendering
-        self._repository = repository or session.repository
+        self._repository = repository or session.source
         self._selection = replace(selection or Selection(), include=())
         self._referrers = ReferrerFinder(session) if self._selection.referrers else None
         self._store = store

@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING, Final, Self
 from urllib.parse import urlsplit
 
 from bundlectl.errors import ContentError, MissingError, TransportError
-from bundles.helm.archive import CHART_LIMIT
-from bundles.helm.conversion import convert
 from bundles.plan import document_tag, upstream_name
 from bundles.sources.layers import read_layer
 from bundles.sources.packages import BundleRepository
@@ -39,10 +37,15 @@ _DOCUMENT_LIMIT: Final = 16 * 1024 * 1024
 
 
 class Rooting:
-    """Turns a plan into roots; a context manager that keeps the stores it reads from open."""
+    """Turns a plan into roots; a context manager that keeps the stores it reads from open.
+
+    It keeps nothing of the lock: while a plan of 50,000 blobs is copied, that would be a third of the memory.
+    """
 
     def __init__(self, locked: Locked, session: Session) -> None:
-        self._locked = locked
+        self._platforms = locked.platforms
+        self._holders = locked.stores
+        self._raw = locked.raw
         self._session = session
         self._stack = ExitStack()
         self._stores: dict[str, Store] = {}
@@ -59,6 +62,7 @@ class Rooting:
         target: Callable[[str, TrustLevel], Repository],
         *,
         kept: Store | None = None,
+        sizes: Mapping[Digest, int] | None = None,
     ) -> list[Root]:
         """All artifacts and release documents of a plan; nothing is asked of any source yet.
 
@@ -66,12 +70,17 @@ class Rooting:
             plan: names at the target.
             target: opens a repository there, for content of a trust level.
             kept: the target, where it is a store: there it costs nothing to look whether all is still there.
+            sizes: bytes of every digest, to look with.
         """
-        roots = [self._artifact(planned, target, kept) for planned in plan.artifacts]
+        roots = [self._artifact(planned, target, kept, sizes or {}) for planned in plan.artifacts]
         return roots + [self._manifest(planned, target, kept) for planned in plan.manifests]
 
     def _artifact(
-        self, planned: PlannedArtifact, target: Callable[[str, TrustLevel], Repository], kept: Store | None
+        self,
+        planned: PlannedArtifact,
+        target: Callable[[str, TrustLevel], Repository],
+        kept: Store | None,
+        sizes: Mapping[Digest, int],
     ) -> Root:
         artifact = planned.artifact
         return Root(
@@ -80,19 +89,19 @@ class Rooting:
             target=target(planned.repository, artifact.trust),
             descriptor=Descriptor("", planned.digest, 0),
             tags=(planned.tag,),
-            platforms=self._locked.platforms if artifact.type == "image" else (),
+            platforms=self._platforms if artifact.type == "image" else (),
             referrers=tuple(
                 Referrer(Descriptor("", item.digest, 0, artifact_type=item.artifact_type), item.tag)
                 for item in artifact.referrers
             ),
             manifests=artifact.manifests,
-            is_intact=partial(_is_intact, kept, planned, self._locked.lock.blobs) if kept else None,
+            is_intact=partial(_is_intact, kept, planned, sizes) if kept else None,
             is_chart=None if artifact.type == "file" else artifact.type == "chart",
         )
 
     def source(self, artifact: LockedArtifact) -> ReadRepository:
         """The repository that an artifact is read from; nothing is asked of it yet."""
-        path = self._locked.stores.get(artifact.identity)
+        path = self._holders.get(artifact.identity)
         if path:
             store = self._store(path)
             return store.repository(
@@ -104,9 +113,12 @@ class Rooting:
             return UrlRepository(url, wrapped.manifest, wrapped.blobs, self._session.client)
         if artifact.chart_url:
             return MemoryRepository(artifact.reference, lambda: self._classic_chart(artifact))
-        return self._session.repository(upstream_name(artifact.reference)[0])
+        return self._session.source(upstream_name(artifact.reference)[0])
 
     def _classic_chart(self, artifact: LockedArtifact) -> tuple[Manifest, Mapping[Digest, bytes]]:
+        from bundles.helm.archive import CHART_LIMIT  # noqa: PLC0415 -- 20 ms, only where there is such a chart
+        from bundles.helm.conversion import convert  # noqa: PLC0415 -- see above
+
         url = artifact.chart_url or ""
         chart = convert(self._session.client.fetch(self._session.reach(url), limit=CHART_LIMIT), origin=url)
         return chart.manifest, chart.blobs
@@ -141,7 +153,7 @@ class Rooting:
 
     def _store_of(self, manifest: LockedManifest) -> str | None:
         """The path of the store that a release document lies in; None where it is read from its origin."""
-        return self._locked.stores.get(("manifest", manifest.kind, str(manifest.digest)))
+        return self._holders.get(("manifest", manifest.kind, str(manifest.digest)))
 
     def _carrier(self, manifest: LockedManifest) -> ReadRepository:
         """The repository that a package bundle lies in."""
@@ -156,7 +168,7 @@ class Rooting:
             MissingError, TransportError, RegistryError: it cannot be had.
         """
         path = self._store_of(manifest)
-        if not manifest.oci_digest or str(manifest.digest) in self._locked.raw:
+        if not manifest.oci_digest or str(manifest.digest) in self._raw:
             return self._document(manifest, path)
         repository = BundleRepository(self._carrier(manifest), manifest)
         held = repository.manifest(Descriptor("", manifest.oci_digest, 0))
@@ -164,7 +176,7 @@ class Rooting:
         return read_layer(repository, layer, limit=_DOCUMENT_LIMIT, place=manifest.url)
 
     def _document(self, manifest: LockedManifest, path: str | None) -> bytes:
-        raw = self._locked.raw.get(str(manifest.digest))
+        raw = self._raw.get(str(manifest.digest))
         if raw is None:
             raw = self._from_store(manifest, path) if path else self._from_origin(manifest)
         if Digest.of(raw, manifest.digest.algorithm) != manifest.digest:

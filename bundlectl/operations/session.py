@@ -18,12 +18,16 @@ if TYPE_CHECKING:
 
     from bundlectl.operations.request import SourceRequest
     from mirror.copying import Persistence
+    from mirror.copying.manifests import ManifestMemory
+    from mirror.copying.remembered import TargetMemory
     from mirror.http import HttpClient
+    from mirror.oci.repository import ReadRepository
     from mirror.remote import Credential, CredentialStore, RemoteRegistry, RemoteRepository
 
 __all__ = ["Connection", "Session"]
 
-_JOBS = 8
+_JOBS = 32
+"""Requests at a time: with 30 ms to each registry half of them would leave the line idle (docs/concepts/copying.md)."""
 
 T = TypeVar("T")
 
@@ -33,7 +37,8 @@ class Connection:
     """How hosts are reached: values only, read from flags, files and the environment by the CLI.
 
     ``jobs`` 0 means to choose. ``weakened`` says in words what of it weakens trust, and where
-    that came from; it is recorded in locks and reports.
+    that came from; it is recorded in locks and reports. ``memory`` is the directory where is kept
+    what spares the next run requests; None keeps nothing.
     """
 
     transport: Transport = field(default_factory=Transport)
@@ -43,6 +48,7 @@ class Connection:
     origins: Mapping[str, str] = field(default_factory=dict)
     jobs: int = 0
     weakened: tuple[str, ...] = ()
+    memory: Path | None = None
 
     @property
     def offline(self) -> bool:
@@ -61,6 +67,7 @@ class Session:
         self._client: HttpClient | None = None
         self._credentials: CredentialStore | None = None
         self._registries: dict[tuple[str, str, bool], RemoteRegistry] = {}
+        self._manifests: ManifestMemory | None = None
         self._lock = Lock()
 
     def __enter__(self) -> Self:
@@ -76,6 +83,8 @@ class Session:
         """Close all connections."""
         if self._client is not None:
             self._client.close()
+        if self._manifests is not None:
+            self._manifests.close()
 
     def cancel(self) -> None:
         """Stop everything under way within a second; safe to call from a signal handler's thread."""
@@ -123,6 +132,13 @@ class Session:
         """The registry ``host`` as a target: no ``--origin`` applies to what is written to."""
         return self._registry(host, host, push=True)
 
+    def memory(self, host: str) -> TargetMemory:
+        """What earlier runs confirmed about the registry ``host`` as a target; to be closed."""
+        from mirror.copying.remembered import TargetMemory  # noqa: PLC0415 -- documents on disk need none
+
+        folder = self.connection.memory
+        return TargetMemory(folder / "targets" if folder else None, host, listener=self.listener)
+
     def repository(self, name: str) -> RemoteRepository:
         """The repository ``registry/path``, reached where ``--origin`` says.
 
@@ -140,6 +156,18 @@ class Session:
                 f"--origin cannot rename {name} to {reached}", hint="let FROM and TO name a registry or a namespace"
             )
         return self._registry(name.removesuffix(f"/{suffix}"), reached.removesuffix(f"/{suffix}")).repository(suffix)
+
+    def source(self, name: str) -> ReadRepository:
+        """The repository ``registry/path`` to copy from: what was read of it by digest is not read again."""
+        from mirror.copying.manifests import ManifestMemory, RememberingRepository  # noqa: PLC0415 -- see above
+
+        repository, folder = self.repository(name), self.connection.memory
+        if folder is None:
+            return repository
+        with self._lock:
+            if self._manifests is None:
+                self._manifests = ManifestMemory(folder / "manifests.sqlite", listener=self.listener)
+            return RememberingRepository(repository, self._manifests)
 
     def reach(self, url: str) -> str:
         """The URL to ask for what is called ``url``."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from bundlectl.errors import BundlectlError, ContentError, InterruptError, MissingError, RegistryError, UsageError
 from bundlectl.events import BytesMoved, PhaseStarted, TransferPlanned
+from bundlectl.operations.placing import place_documents
 from bundlectl.operations.request import SourceRequest
 from bundles.plan import TargetPlan
 from bundles.sources.document import LOCK_LIMIT, read_signature
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from bundles.lock import Lock, LockedArtifact
     from bundles.plan import Naming, PlannedArtifact, PlannedManifest
     from bundles.sources.context import SourceContext
+    from mirror.copying.remembered import TargetMemory
     from mirror.oci.digest import Digest
     from mirror.remote import RemoteRegistry, RemoteRepository
 
@@ -163,11 +165,25 @@ def verify_registry(
         target=f"registry:{'/'.join(part for part in (target.registry, target.prefix) if part)}", deep=deep
     )
     checker = _Checker(registry, report, session)
-    for lock in locks:
-        plan = TargetPlan.of(lock, target)
-        session.listener(PhaseStarted("verifying", len(plan.artifacts)))
-        checker.check(lock, plan)
+    with session.memory(target.registry) as memory:
+        for lock in locks:
+            plan = place_documents(TargetPlan.of(lock, target), lock, registry)
+            session.listener(PhaseStarted("verifying", len(plan.artifacts)))
+            checker.check(lock, plan)
+            _doubt(memory, registry, plan, report)
     return report
+
+
+def _doubt(memory: TargetMemory, registry: RemoteRegistry, plan: TargetPlan, report: VerifyReport) -> None:
+    """Let the next ``mirror`` bring what was found missing or different, though tags are right."""
+    found = {finding.reference for finding in report.findings}
+    for item in plan.artifacts:
+        if item.artifact.reference in found:
+            memory.doubt(f"{registry.host}/{item.repository}", item.tag)
+    for document in plan.manifests:
+        if document.manifest.url in found:
+            for tag in document.tags:
+                memory.doubt(f"{registry.host}/{document.repository}", tag)
 
 
 class _Checker:

@@ -33,11 +33,10 @@ def read(rest: str, text: str, context: SourceContext) -> Loaded:
     Reference.parse(f"{host}/{prefix or 'x'}")
     registry = context.registry(host)
     try:
-        listed = registry.repositories()
+        names = registry.repositories(prefix)
     except RegistryError as error:
         error.hint = error.hint or "it does not list its repositories to this user; name images one by one, or a lock"
         raise
-    names = sorted({name for name in listed if not prefix or name == prefix or name.startswith(f"{prefix}/")})
     context.listener(PhaseStarted("listing", len(names)))
     artifacts = [
         Artifact(

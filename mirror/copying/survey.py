@@ -6,19 +6,20 @@ from dataclasses import dataclass, field
 from threading import Event
 from typing import TYPE_CHECKING
 
-from bundlectl.errors import ContentError, MissingError
+from bundlectl.errors import BundlectlError, ContentError, InterruptError, MissingError, StoreError
+from mirror.copying.knowledge import TargetKnowledge
 from mirror.copying.working import Persistence, Workers, check_cancelled, persist, reading_source
 from mirror.graph import Tree, walk
 from mirror.oci.descriptor import Descriptor
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from mirror.copying.root import Root
     from mirror.oci.digest import Digest
     from mirror.oci.repository import Repository
 
-__all__ = ["Estimate", "Surveyed", "estimate", "survey"]
+__all__ = ["Estimate", "Surveyed", "estimate", "holds", "survey"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,20 +44,29 @@ class Surveyed:
         return {blob.digest: blob for tree in self.trees for blob in tree.blobs}
 
 
-def survey(root: Root, cancel: Event, persistence: Persistence) -> Surveyed:
+def survey(root: Root, cancel: Event, persistence: Persistence, knowledge: TargetKnowledge) -> Surveyed:
     """Ask the target whether ``root`` is there; if not, walk it at the source.
 
     A tag is written last, so a tag that points at the right digest proves the run before got
     to its end. It does not prove which children of an index were wanted then, nor that the
-    signatures are the same ones, hence the further look at manifests the lock knows of.
+    signatures are the same ones: where no record of an earlier run proves that, the manifests
+    that the lock knows of are looked for, too.
 
     Raises:
         MissingError, ContentError, RegistryError, TransportError: from either side.
     """
     check_cancelled(cancel)
-    tagged = persist(lambda: _tagged(root), cancel, persistence)
-    if tagged is not None and persist(lambda: _is_whole(root, tagged), cancel, persistence):
-        return Surveyed(root, (), stand_in=tagged != root.descriptor.digest)
+    recalled = knowledge.recall(root)
+    if recalled is not None and knowledge.trusting:
+        return _up_to_date(root, recalled)
+    if recalled is not None or not knowledge.doubts(root):
+        tagged = persist(lambda: _tagged(root, knowledge), cancel, persistence)
+        if tagged is not None and tagged == recalled:
+            return _up_to_date(root, tagged)
+        if tagged is not None and persist(lambda: _is_whole(root, tagged), cancel, persistence):
+            knowledge.confirm(root, tagged)
+            return _up_to_date(root, tagged)
+        knowledge.forget(root)
     trees = []
     with reading_source():
         for referrer in root.referrers:
@@ -66,6 +76,33 @@ def survey(root: Root, cancel: Event, persistence: Persistence) -> Surveyed:
         trees.append(persist(lambda: _walk_root(root), cancel, persistence))
     _check_kinds(root, trees)
     return Surveyed(root, tuple(trees))
+
+
+def holds(roots: Iterable[Root], knowledge: TargetKnowledge, *, jobs: int, cancel: Event) -> bool:
+    """Whether each of ``roots`` is at its target as it is remembered to be, with all that it needs.
+
+    What cannot be asked does not hold.
+
+    Raises:
+        InterruptError: cancelled.
+    """
+    with Workers(jobs, cancel) as workers:
+
+        def as_remembered(root: Root) -> bool:
+            check_cancelled(workers.stopped)
+            try:
+                tagged = _tagged(root, knowledge)
+                return tagged is not None and tagged == knowledge.recall(root) and _is_whole(root, tagged)
+            except (InterruptError, StoreError):
+                raise
+            except BundlectlError:
+                return False
+
+        return all(workers.map(as_remembered, roots))
+
+
+def _up_to_date(root: Root, tagged: Digest) -> Surveyed:
+    return Surveyed(root, (), stand_in=tagged != root.descriptor.digest)
 
 
 def _check_kinds(root: Root, trees: Sequence[Tree]) -> None:
@@ -98,13 +135,13 @@ def _walk_root(root: Root) -> Tree:
     return walk(root.source, root.descriptor, platforms=root.platforms, only=wanted)
 
 
-def _tagged(root: Root) -> Digest | None:
+def _tagged(root: Root, knowledge: TargetKnowledge) -> Digest | None:
     """What all tags point at: the root, or the only platform of it that is wanted; None where they do not."""
     found: set[Digest] = set()
     try:
-        found.update(root.target.resolve(tag).digest for tag in root.tags)
+        found.update(knowledge.resolve(root, tag) for tag in root.tags)
         for item in root.referrers:
-            if item.tag and root.target.resolve(item.tag).digest != item.descriptor.digest:
+            if item.tag and knowledge.resolve(root, item.tag) != item.descriptor.digest:
                 return None
     except MissingError:
         return None
@@ -116,10 +153,22 @@ def _tagged(root: Root) -> Digest | None:
 def _is_whole(root: Root, tagged: Digest) -> bool:
     if root.is_intact is not None:
         return root.is_intact()
-    present = {root.descriptor.digest, tagged}
-    needed = [Descriptor("", digest, 0) for digest in root.manifests if digest not in present]
-    needed += [item.descriptor for item in root.referrers if not item.tag]
-    return all(root.target.has(item) for item in needed)
+    # A manifest that a tag was just seen to point at is there.
+    present = {root.descriptor.digest, tagged, *(item.descriptor.digest for item in root.referrers if item.tag)}
+    referrers = {item.descriptor.digest for item in root.referrers} - present
+    needed = {*root.manifests, *referrers} - present
+    return all(root.target.has(Descriptor("", item, 0)) for item in needed) and _are_listed(root, referrers)
+
+
+def _are_listed(root: Root, referrers: set[Digest]) -> bool:
+    """Whether the target lists them: where it has no such API, a run may have been cut before it wrote that down."""
+    missing = set(referrers)
+    subjects = [root.descriptor.digest, *root.manifests, *(item.descriptor.digest for item in root.referrers)]
+    for subject in dict.fromkeys(subjects):
+        if not missing:
+            break
+        missing.difference_update(item.digest for item in root.target.referrers(subject))
+    return not missing
 
 
 @dataclass(slots=True, kw_only=True)
@@ -139,17 +188,18 @@ def estimate(
     jobs: int,
     cancel: Event | None = None,
     persistence: Persistence | None = None,
+    knowledge: TargetKnowledge | None = None,
 ) -> Estimate:
-    """Compute what ``copy`` would send, changing nothing.
+    """Compute what ``copy`` would send, changing nothing at the target.
 
     Raises:
         MissingError, ContentError, RegistryError, TransportError: the first that either side gave.
     """
-    patience = persistence or Persistence()
+    patience, known = persistence or Persistence(), knowledge or TargetKnowledge()
     result = Estimate(artifacts=len(roots))
     with Workers(jobs, cancel or Event()) as workers:
         stopped = workers.stopped
-        surveyed = workers.map(lambda root: survey(root, stopped, patience), roots)
+        surveyed = workers.map(lambda root: survey(root, stopped, patience, known), roots)
         wanted: dict[Digest, tuple[Descriptor, dict[str, Repository]]] = {}
         manifests: dict[Digest, int] = {}
         for item in surveyed:

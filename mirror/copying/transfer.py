@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Self
 
-from bundlectl.errors import BundlectlError, ContentError, MissingError, TransportError
+from bundlectl.errors import BundlectlError, ContentError, MissingError
 from bundlectl.events import BytesMoved
-from mirror.copying.working import check_cancelled, reading_source
+from mirror.copying.resuming import ResumingReader
+from mirror.copying.working import Persistence, check_cancelled
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,6 +31,7 @@ class BlobTransfer:
         cancel: set to stop.
         listener: told of bytes, and of those taken back when a try begins again.
         count: called with the bytes that went over the wire, whatever became of them.
+        persistence: how often a source that breaks is opened anew without anything coming of it.
     """
 
     def __init__(
@@ -41,6 +43,7 @@ class BlobTransfer:
         cancel: Event,
         listener: Listener,
         count: Callable[[int], None],
+        persistence: Persistence | None = None,
     ) -> None:
         self.descriptor = descriptor
         self.source = source
@@ -51,6 +54,9 @@ class BlobTransfer:
         self.reported: int = 0
         self.upload: BlobUpload | None = None
         self.failure: BundlectlError | None = None
+        self._persistence = persistence or Persistence()
+        self._reader: ResumingReader | None = None
+        self._in_one_piece = False
 
     def attempt(self, mount_from: str | None) -> Present | None:
         """Try once: return why nothing was sent, or None when the blob was."""
@@ -63,7 +69,15 @@ class BlobTransfer:
             self.upload = begun
         # The same upload again after a broken try: it remembers what broke, and sends otherwise.
         upload = self.upload
-        upload.write(lambda: self.open(upload.offset()))
+        try:
+            upload.write(lambda: self.open(upload.offset()))
+        except ContentError as error:
+            if self._reader is not None and self._reader.resumed and not self._in_one_piece:
+                # Put together from several connections, which may have led to different files.
+                self._in_one_piece = error.retryable = True
+                upload.cancel()
+                self.upload = None
+            raise
         self.report(self.descriptor.size)
         return None
 
@@ -80,12 +94,15 @@ class BlobTransfer:
     def open(self, offset: int) -> BlobReader:
         """Open the source where the target stands; bytes reported beyond that are taken back."""
         self.report(offset)
+        persistence = Persistence(tries=1) if self._in_one_piece else self._persistence
         try:
-            with reading_source():
-                return _CountedReader(self.source.open_blob(self.descriptor, offset), self, offset)
+            self._reader = ResumingReader(
+                self.source, self.descriptor, offset, persistence=persistence, cancel=self.cancel
+            )
         except BundlectlError as error:
             self.failure = error
             raise
+        return _CountedReader(self._reader, self)
 
     def report(self, position: int) -> None:
         """Tell the listener that the transfer now stands at ``position`` bytes."""
@@ -103,31 +120,28 @@ class BlobTransfer:
 class _CountedReader:
     """A reader that reports what is read, and stops when the run is cancelled."""
 
-    def __init__(self, reader: BlobReader, transfer: BlobTransfer, offset: int) -> None:
+    def __init__(self, reader: ResumingReader, transfer: BlobTransfer) -> None:
         self._reader = reader
         self._transfer = transfer
-        self._position = offset
 
     def read(self, size: int = -1, /) -> bytes:
         try:
-            with reading_source():
-                block = self._reader.read(size)
-            if not block and size and self._position < self._transfer.descriptor.size:
-                raise self._ended_early()
+            block = self._reader.read(size)
         except BundlectlError as error:
             self._transfer.failure = error
             raise
-        self._position += len(block)
         self._transfer.moved(len(block))
         return block
 
-    def _ended_early(self) -> TransportError:
-        wanted = self._transfer.descriptor
-        return TransportError(
-            f"ended after {self._position} of {wanted.size} bytes",
-            artifact=f"{self._transfer.source.name}@{wanted.digest}",
-            retryable=True,
-        )
+    @property
+    def file(self) -> int | None:
+        """Of a source that is a file on this machine (``FileBacked``)."""
+        return self._reader.file
+
+    def passed(self, count: int) -> None:
+        """Report what was sent without being read."""
+        self._reader.passed(count)
+        self._transfer.moved(count)
 
     def close(self) -> None:
         self._reader.close()

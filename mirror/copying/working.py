@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import random
 import time
+from collections import deque
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
+from heapq import heappop, heappush
 from threading import Event, Lock
-from typing import TYPE_CHECKING, Final, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, ParamSpec, TypeVar
 
-from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
+from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt
 
 from bundlectl.errors import BundlectlError, InterruptError, MissingError, RegistryError, StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-__all__ = ["Persistence", "Workers", "check_cancelled", "persist", "reading_source"]
+__all__ = ["Lane", "Persistence", "Workers", "check_cancelled", "persist", "reading_source"]
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -40,11 +44,20 @@ class Persistence:
     longest: float = 60.0
 
     def wait(self, state: RetryCallState) -> float:
-        """Seconds until the next try: jittered, or what the server asked for."""
+        """Seconds until the next try, as tenacity asks for them."""
         error = state.outcome.exception() if state.outcome else None
+        return self.seconds(error, state.attempt_number)
+
+    def seconds(self, error: BaseException | None, tries: int) -> float:
+        """Seconds until the next try: jittered, or what the server asked for.
+
+        Args:
+            error: what the last try came to.
+            tries: so far.
+        """
         if isinstance(error, RegistryError) and error.retry_after is not None:
             return min(error.retry_after, self.longest)
-        return wait_random_exponential(multiplier=self.backoff, max=self.longest / 3)(state)
+        return random.uniform(0, min(self.backoff * 2 ** min(tries - 1, 30), self.longest / 3))  # noqa: S311 -- no secret
 
 
 _USUAL: Final = Persistence()
@@ -70,19 +83,32 @@ def persist(attempt: Callable[[], T], cancel: Event, persistence: Persistence = 
         BundlectlError: the last error.
         InterruptError: cancelled while waiting.
     """
+    result: T = _retrying(persistence)(_attempt, attempt, cancel)
+    return result
 
-    def pause(seconds: float) -> None:
-        cancel.wait(seconds)
-        check_cancelled(cancel)
 
-    retrying = Retrying(
+@lru_cache(maxsize=16)
+def _retrying(persistence: Persistence) -> Retrying:
+    """One for all steps of a run: it keeps state for each thread, and making it costs more than using it."""
+    return Retrying(
         stop=stop_after_attempt(persistence.tries),
         wait=persistence.wait,
         retry=retry_if_exception(lambda error: isinstance(error, BundlectlError) and error.retryable),
-        sleep=pause,
+        before_sleep=_pause,
+        sleep=lambda _: None,
         reraise=True,
     )
-    return retrying(attempt)
+
+
+def _attempt(attempt: Callable[[], T], cancel: Event) -> T:
+    del cancel  # which is looked at between two tries
+    return attempt()
+
+
+def _pause(state: RetryCallState) -> None:
+    cancel: Event = state.args[1]
+    cancel.wait(state.upcoming_sleep)
+    check_cancelled(cancel)
 
 
 @contextmanager
@@ -118,8 +144,36 @@ class _Linked(Event):
         return self.is_set()
 
 
+class Lane(Generic[R]):
+    """One kind of work of a pool, and the items that wait for it. Made by `Workers.lane`."""
+
+    def __init__(self, work: Callable[[R], None], *, ordered: bool, share: float) -> None:
+        self.work = work
+        self.share = share
+        self.busy = 0
+        self._heap: list[Any] | None = [] if ordered else None
+        self._queue: deque[R] = deque()
+
+    def push(self, item: R) -> None:
+        """Let an item wait."""
+        if self._heap is None:
+            self._queue.append(item)
+        else:
+            heappush(self._heap, item)
+
+    def pop(self, jobs: int) -> R | None:
+        """The item whose turn it is; None when there is none, or enough of this kind is under way."""
+        if not (self._heap or self._queue) or self.busy >= max(1, int(jobs * self.share)):
+            return None
+        return self._queue.popleft() if self._heap is None else heappop(self._heap)
+
+
 class Workers:
     """A pool of threads whose work can submit more work; a context manager.
+
+    What is queued waits in lanes. A thread that is free takes the next item of the first lane
+    that has one: the order of the lanes is the order of importance. Memory for an item that waits
+    is the item and its place in the lane.
 
     Leaving it by an exception cancels what has not begun and does not wait for what has.
 
@@ -132,6 +186,9 @@ class Workers:
     def __init__(self, jobs: int, cancel: Event) -> None:
         self._pool = ThreadPoolExecutor(jobs, thread_name_prefix="copy")
         self.stopped: Event = _Linked(cancel)
+        self._jobs = jobs
+        self._lanes: list[Lane[Any]] = []
+        self._running = 0
         self._lock = Lock()
         self._pending: set[Future[None]] = set()
 
@@ -143,10 +200,53 @@ class Workers:
             self.stopped.set()
         self._pool.shutdown(wait=kind is None, cancel_futures=kind is not None)
 
+    def lane(self, work: Callable[[R], None], *, ordered: bool = False, share: float = 1.0) -> Lane[R]:
+        """Add a lane behind those there are.
+
+        Args:
+            work: called with each item; it must catch what it can answer for, what it raises ends the run.
+            ordered: the least item first (by ``<``), instead of the oldest.
+            share: of the threads, that may be at it at the same time; at least one may.
+        """
+        made = Lane(work, ordered=ordered, share=share)
+        self._lanes.append(made)
+        return made
+
     def submit(self, work: Callable[P, None], *args: P.args, **kwargs: P.kwargs) -> None:
-        """Queue ``work``; it must catch what it can answer for, what it raises ends the run."""
+        """Have ``work`` done once; it must catch what it can answer for, what it raises ends the run."""
         with self._lock:
             self._pending.add(self._pool.submit(work, *args, **kwargs))
+
+    def queue(self, lane: Lane[R], item: R) -> None:
+        """Let an item wait for its turn in a lane."""
+        with self._lock:
+            lane.push(item)
+            if self._running < self._jobs:
+                self._running += 1
+                self._pending.add(self._pool.submit(self._work))
+
+    def _work(self) -> None:
+        """Take items until there is none left for this thread."""
+        while True:
+            with self._lock:
+                lane, item = self._next()
+                if lane is None:
+                    self._running -= 1
+                    return
+                lane.busy += 1
+            try:
+                lane.work(item)
+            finally:
+                with self._lock:
+                    lane.busy -= 1
+
+    def _next(self) -> tuple[Lane[Any] | None, Any]:
+        if not self.stopped.is_set():
+            for lane in self._lanes:
+                item = lane.pop(self._jobs)
+                if item is not None:
+                    return lane, item
+        return None, None
 
     def map(self, work: Callable[[R], T], items: Iterable[R]) -> list[T]:
         """Apply ``work`` to all items in parallel, results in order.
@@ -166,11 +266,13 @@ class Workers:
 
         Raises:
             BundlectlError: what some work raised.
+            InterruptError: stopped before everything was done.
         """
         while True:
             with self._lock:
                 pending = tuple(self._pending)
             if not pending:
+                check_cancelled(self.stopped)
                 return
             # A bounded wait: the main thread must see Ctrl-C even where no work ends.
             done, _ = wait(pending, timeout=0.5, return_when=FIRST_EXCEPTION)

@@ -93,6 +93,7 @@ def split_host(text: str) -> tuple[str, int | None]:
     return host, int(port) if port.isascii() and port.isdigit() else None
 
 
+@lru_cache(maxsize=1024)
 def literal(host: str) -> _Address | None:
     """The address that ``host`` spells out, in every spelling a resolver accepts (``127.1``, ``0x7f000001``)."""
     host = host.rstrip(".")

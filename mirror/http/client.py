@@ -14,8 +14,10 @@ from bundlectl.errors import BundlectlError, TransportError
 from bundlectl.events import Notice, ignore
 from mirror.http import redirects
 from mirror.http.addresses import origin_of, shown, target_of
+from mirror.http.exchange import exchange, is_plain
 from mirror.http.failures import FOREIGN, status_error, transport_error
 from mirror.http.flow import Flow
+from mirror.http.limits import HostLimits, Kind
 from mirror.http.outgoing import OutgoingBody
 from mirror.http.pools import Pools
 from mirror.http.ranges import range_header, ranged_reader
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 
     from bundlectl.events import Listener
     from mirror.http.addresses import Origin
+    from mirror.http.exchange import Answer
     from mirror.http.response import BodyReader
     from mirror.oci.repository import BlobReader
 
@@ -81,7 +84,8 @@ class HttpClient:
         self.transport = transport
         self._flow = Flow(transport.limit_rate)
         self._pools = Pools(transport, self._flow, pool_size)
-        self._backoff = Backoff(transport, self._flow, listener)
+        limits = HostLimits(pool_size, self._flow, listener, by_latency=not transport.limit_rate)
+        self._backoff = Backoff(transport, self._flow, listener, limits)
         self._schemes: dict[str, str] = {}
         self._schemes_lock = threading.Lock()
         self._listener = listener
@@ -207,6 +211,10 @@ class HttpClient:
         """
         redirects.check_hop(base, url, self.transport)
 
+    def pause(self, seconds: float) -> None:
+        """Wait; ``InterruptError`` as soon as everything is to end."""
+        self._flow.wait(seconds)
+
     def cancel(self) -> None:
         """Make every wait and transfer, in all threads, end with ``InterruptError``; may be called anywhere."""
         self._flow.stop()
@@ -227,11 +235,13 @@ class HttpClient:
 
     def _travel(self, hop: _Hop, *, limit: int | None, retry: bool | None) -> Response:
         hop.headers.setdefault("User-Agent", self.transport.user_agent)
+        kind = Kind.READING if limit is None else Kind.ASKING if hop.repeatable else Kind.SENDING
         for _ in range(_HOPS):
             origin = origin_of(hop.url)
             self._admit(origin, hop.url)
             again = hop.repeatable and (hop.method in _IDEMPOTENT if retry is None else retry)
-            response = self._backoff.run(origin.netloc, partial(self._exchange, hop, limit), retry=again)
+            once = partial(self._exchange, hop, limit)
+            response = self._backoff.run(origin.netloc, once, retry=again, kind=kind)
             self._pass_on_warning(origin, response)
             following = self._redirected(hop, response)
             if following is None:
@@ -296,7 +306,7 @@ class HttpClient:
                 headers = {**headers, "Content-Length": str(hop.length)}
             timeout = Timeout(connect=self.transport.connect_timeout, read=self.transport.read_timeout * _COMMIT_FACTOR)
         try:
-            raw = pool.urlopen(
+            raw = self._plain(origin, hop.method, target, headers, body) or pool.urlopen(
                 hop.method,
                 target,
                 body=body,
@@ -316,3 +326,22 @@ class HttpClient:
             refused = response.status >= 300  # noqa: PLR2004 -- moved, or refused
             response.preload(_ERROR_LIMIT if refused else limit, deadline=self.transport.deadline, cut=refused)
         return response
+
+    def _plain(self, origin: Origin, method: str, target: str, headers: dict[str, str], body: Any) -> Answer | None:  # noqa: ANN401 -- as urlopen takes it
+        """Ask over a connection that is open already; None where there is none, or the question is an odd one."""
+        if not is_plain(method, target, headers):
+            return None
+        with self._pools.idle(origin) as idle:
+            if idle is None:
+                return None
+            connection, reader, give_back = idle
+            stall = self.transport.read_timeout
+            return exchange(
+                connection,
+                reader,
+                (method, origin.netloc, target, headers),
+                body,
+                stall=stall,
+                patience=stall * _COMMIT_FACTOR if isinstance(body, OutgoingBody) else stall,
+                release=give_back,
+            )

@@ -12,11 +12,20 @@ from urllib3 import exceptions as wire
 
 from bundlectl.errors import BundlectlError, MissingError, RegistryError, TransportError
 from mirror.http.addresses import origin_of, shown
+from mirror.http.pace import SlowBodyError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["FOREIGN", "RETRYABLE_STATUSES", "never_connected", "retry_after", "status_error", "transport_error"]
+__all__ = [
+    "FOREIGN",
+    "RETRYABLE_STATUSES",
+    "fell_silent",
+    "never_connected",
+    "retry_after",
+    "status_error",
+    "transport_error",
+]
 
 FOREIGN: Final = (wire.HTTPError, http.client.HTTPException, OSError)
 """Everything that urllib3 and the sockets below it raise."""
@@ -64,6 +73,11 @@ def never_connected(error: BaseException | None) -> bool:
     return isinstance(error, (wire.NewConnectionError, wire.ConnectTimeoutError, wire.ProxyError))
 
 
+def fell_silent(error: BaseException | None) -> bool:
+    """Whether a connection stood and nothing came over it any more."""
+    return error is not None and (isinstance(error, wire.ReadTimeoutError) or isinstance(_root(error), TimeoutError))
+
+
 def transport_error(error: Exception, url: str) -> TransportError:
     """Tell what went wrong with a connection."""
     artifact = shown(url)
@@ -75,8 +89,9 @@ def transport_error(error: Exception, url: str) -> TransportError:
         return _tls_error(cause, artifact, netloc)
     if never_connected(error):
         return _connect_error(error, cause, artifact, netloc)
-    if isinstance(cause, TimeoutError) or isinstance(error, wire.ReadTimeoutError):
-        return TransportError(f"{netloc} fell silent", artifact=artifact, retryable=True)
+    if fell_silent(error):
+        what = "sends less than a kibibyte a second" if isinstance(cause, SlowBodyError) else "fell silent"
+        return TransportError(f"{netloc} {what}", artifact=artifact, retryable=True)
     if isinstance(error, (wire.LocationParseError, http.client.InvalidURL)):
         return TransportError("is not a URL that can be asked for", artifact=artifact)
     return TransportError(f"the connection to {netloc} broke: {_reason(cause)}", artifact=artifact, retryable=True)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import http.client
 import socket
 import ssl
 import threading
 import weakref
-from typing import TYPE_CHECKING, Any, ClassVar, Final, cast
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 from urllib.parse import unquote, urlsplit
 
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, ProxyManager, Timeout
@@ -17,17 +18,20 @@ from urllib3.util.wait import wait_for_read
 
 from bundlectl.errors import ConfigError
 from mirror.http.addresses import origin_of
+from mirror.http.exchange import BLOCK
+from mirror.http.pace import holds_bytes, paced_reader, pacer
 from mirror.http.proxies import NoProxy, proxy_for
+from mirror.http.sending import send_steadily
 
 if TYPE_CHECKING:
+    import io
+    from collections.abc import Callable, Iterator
+
     from mirror.http.addresses import Origin
     from mirror.http.flow import Flow
     from mirror.http.transport import HostTransport, Transport
 
-__all__ = ["BLOCK", "Pools"]
-
-BLOCK: Final = 256 * 1024
-"""Bytes in a block of an upload; the 16 KiB of ``http.client`` cost a third of the throughput."""
+__all__ = ["Pools"]
 
 
 class _Watch:
@@ -55,12 +59,31 @@ class _Watch:
                 socket.socket.shutdown(sock, socket.SHUT_RDWR)
 
 
+class _Reply(http.client.HTTPResponse):
+    """An answer whose body has to come at a pace."""
+
+    fp: io.BufferedReader
+
+    def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 -- passed through
+        super().__init__(sock, *args, **kwargs)
+        self.fp.close()
+        self.fp = paced_reader(sock)
+
+    def begin(self) -> None:
+        super().begin()
+        watched = pacer(self.fp) if self.fp else None
+        if watched:
+            watched.watch(body=True)
+
+
 class _PlainConnection(HTTPConnection):
     """A connection that can be cut, and that notices an answer which comes before its question ended."""
 
     watch: ClassVar[_Watch]
+    response_class = _Reply
     _in_body = False
     _spoilt = False
+    _reader: io.BufferedReader | None = None
 
     def connect(self) -> None:
         self._in_body = self._spoilt = False
@@ -69,6 +92,20 @@ class _PlainConnection(HTTPConnection):
         if self.watch.flow.stopped:
             self.close()
             self.watch.flow.check()
+
+    @property
+    def reader(self) -> io.BufferedReader | None:
+        """Of the open socket, for questions that are not left to urllib3; None where there is none to read from."""
+        if self._reader is None and isinstance(self.sock, socket.socket):
+            self._reader = paced_reader(self.sock)
+        return self._reader
+
+    def close(self) -> None:
+        reader, self._reader = self._reader, None
+        if reader is not None:
+            with contextlib.suppress(OSError):
+                reader.close()
+        super().close()
 
     def putrequest(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 -- passed through
         self._in_body = False
@@ -87,7 +124,10 @@ class _PlainConnection(HTTPConnection):
             self._spoilt = True
             raise BrokenPipeError
         try:
-            super().send(data)
+            if self._in_body and isinstance(data, bytes):
+                send_steadily(self.sock, data)
+            else:
+                super().send(data)
         except ssl.SSLEOFError as error:
             # What a closed connection is called under TLS; the answer may lie there all the same.
             if not self._in_body:
@@ -133,6 +173,38 @@ class Pools:
                 if pool is None:
                     pool = self._pools[origin] = self._make(origin)
         return pool
+
+    @contextlib.contextmanager
+    def idle(self, origin: Origin) -> Iterator[tuple[HTTPConnection, io.BufferedReader, Callable[[bool], None]] | None]:
+        """A connection to an origin that is open and free; None where there is none, and urllib3 has to open one.
+
+        With it come its reader, and what gives it back: called once, with True when it can be used again.
+        Leaving by an exception closes it.
+
+        Raises:
+            ConfigError: see `get`.
+            urllib3.exceptions.ClosedPoolError: everything was closed.
+        """
+        pool = self.get(origin)
+        connection = pool._get_conn()  # noqa: SLF001 -- urlopen is the only public way, and what it costs is the point
+
+        def give_back(usable: bool) -> None:  # noqa: FBT001 -- the one argument there is
+            # What follows an answer unasked would be taken for the next one.
+            if usable and not (reader and holds_bytes(reader)):
+                pool._put_conn(connection)  # noqa: SLF001
+            else:
+                connection.close()
+
+        reader = connection.reader if isinstance(connection, _PlainConnection) and not connection.is_closed else None
+        if reader is None or not isinstance(connection, HTTPConnection):
+            give_back(True)  # noqa: FBT003
+            yield None
+            return
+        try:
+            yield connection, reader, give_back
+        except BaseException:
+            connection.close()
+            raise
 
     def uses_proxy(self, origin: Origin) -> bool:
         """Whether requests to ``origin`` name it in full, for a proxy to forward."""

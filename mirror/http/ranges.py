@@ -15,6 +15,8 @@ __all__ = ["range_header", "ranged_reader"]
 
 _CONTENT_RANGE: Final = re.compile(r"bytes\s+([0-9]{1,18})-[0-9]{1,18}/(?:[0-9]{1,18}|\*)", re.IGNORECASE)
 
+_STRONG: Final = re.compile(r'"[\x21\x23-\x7e]{1,200}"')
+
 
 def range_header(offset: int, size: int | None) -> dict[str, str]:
     """The ``Range`` header for ``size`` bytes from ``offset``; none for a whole file."""
@@ -50,4 +52,6 @@ def ranged_reader(response: Response, offset: int, size: int | None = None) -> B
         return None
     if size is not None:
         reader.limit(size)
+    tag = response.headers.get("ETag", "")
+    reader.etag = tag if _STRONG.fullmatch(tag) else ""
     return reader

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
     from urllib3 import BaseHTTPResponse
 
+    from mirror.http.exchange import Answer
     from mirror.http.flow import Flow
+    from mirror.http.limits import Slot
 
 __all__ = ["BodyReader", "Response"]
 
@@ -29,11 +31,14 @@ _NUMBER: Final = re.compile(r"[0-9]{1,18}")
 class BodyReader:
     """A body as it arrives, a ``BlobReader``. A connection that breaks is a retryable ``TransportError``."""
 
-    def __init__(self, raw: BaseHTTPResponse, flow: Flow, url: str, *, limit: int | None = None) -> None:
+    def __init__(self, raw: BaseHTTPResponse | Answer, flow: Flow, url: str, *, slot: Slot | None = None) -> None:
         self._raw = raw
+        self._slot = slot
         self._flow = flow
         self._url = url
-        self._left = limit
+        self._left: int | None = None
+        self.etag = ""
+        """What names this very version of a file, where the server said so and means every byte of it."""
 
     def read(self, size: int = -1, /) -> bytes:
         """Read up to ``size`` bytes, ``b""`` at the end; -1 reads everything.
@@ -86,6 +91,8 @@ class BodyReader:
         """Release the connection: to the pool when the body was read to its end, else for good."""
         with contextlib.suppress(*FOREIGN):
             self._raw.close()
+        if self._slot is not None:
+            self._slot.leave()
 
     def __enter__(self) -> Self:
         return self
@@ -99,13 +106,21 @@ class BodyReader:
 class Response:
     """An answer of any status. ``headers`` are case-insensitive, repeated ones joined by commas."""
 
-    def __init__(self, raw: BaseHTTPResponse, url: str, flow: Flow) -> None:
+    def __init__(self, raw: BaseHTTPResponse | Answer, url: str, flow: Flow) -> None:
         self.status: int = raw.status
         self.headers: Mapping[str, str] = raw.headers
         self.url = url
         self._raw = raw
         self._flow = flow
         self._body: bytes | None = None
+        self._slot: Slot | None = None
+
+    def hold(self, slot: Slot) -> None:
+        """Keep the host's slot for as long as the answer is on the wire."""
+        if self._body is None:
+            self._slot = slot
+        else:
+            slot.leave()
 
     def number(self, header: str) -> int | None:
         """A header that is a natural number of at most 18 digits; None when it is absent or anything else."""
@@ -146,12 +161,14 @@ class Response:
 
     def reader(self) -> BodyReader:
         """The body as it arrives; whoever asks closes it."""
-        return BodyReader(self._raw, self._flow, self.url)
+        return BodyReader(self._raw, self._flow, self.url, slot=self._slot)
 
     def close(self) -> None:
         """Release the connection; harmless when repeated."""
         with contextlib.suppress(*FOREIGN):
             self._raw.close()
+        if self._slot is not None:
+            self._slot.leave()
 
     def _read(self, limit: int, *, deadline: float, cut: bool) -> bytes:
         until = time.monotonic() + deadline

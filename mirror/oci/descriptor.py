@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final
 
 from bundlectl.errors import ContentError
 from mirror.oci.digest import Digest
@@ -14,6 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 __all__ = ["Descriptor"]
+
+_NONE: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,10 +55,11 @@ class Descriptor:
         annotations = value.get("annotations")
         urls = value.get("urls")
         return cls(
-            media_type,
+            # A plan has tens of thousands of descriptors, of few types and mostly without annotations.
+            sys.intern(media_type),
             Digest.parse(digest),
             size,
-            annotations=_text_map(annotations) if isinstance(annotations, dict) else {},
+            annotations=_text_map(annotations) if isinstance(annotations, dict) else _NONE,
             artifact_type=artifact_type if isinstance(artifact_type, str) else "",
             platform=Platform.from_json(platform) if isinstance(platform, dict) else None,
             urls=tuple(url for url in urls if isinstance(url, str)) if isinstance(urls, list) else (),

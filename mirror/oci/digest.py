@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["Digest"]
 
 _LENGTHS: Final = {"sha256": 64, "sha512": 128}
+_NAMES: Final = {name: name for name in _LENGTHS}
 _HEX: Final = re.compile(r"[0-9a-f]+")
 
 
@@ -38,7 +39,8 @@ class Digest:
             raise ContentError(f"{text[:200]!r} is not a sha256 or sha512 digest")
         if len(encoded) != length or not _HEX.fullmatch(encoded):
             raise ContentError(f"{text[:200]!r} is not a digest: {algorithm} has {length} lower-case hex digits")
-        return cls(algorithm, encoded)
+        # The one name of the algorithm, not a copy for each of 50,000 digests.
+        return cls(_NAMES[algorithm], encoded)
 
     @classmethod
     def of(cls, data: bytes, algorithm: str = "sha256") -> Digest:

@@ -8,6 +8,7 @@ __all__ = [
     "ACCEPT_MANIFESTS",
     "AWS_BUNDLE_CONFIG",
     "COSIGN_SIMPLE_SIGNING",
+    "DOCKER_CONFIG",
     "DOCKER_LIST",
     "DOCKER_MANIFEST",
     "EMPTY",
@@ -33,6 +34,7 @@ OCI_CONFIG: Final = "application/vnd.oci.image.config.v1+json"
 OCI_LAYER: Final = "application/vnd.oci.image.layer.v1.tar"
 DOCKER_MANIFEST: Final = "application/vnd.docker.distribution.manifest.v2+json"
 DOCKER_LIST: Final = "application/vnd.docker.distribution.manifest.list.v2+json"
+DOCKER_CONFIG: Final = "application/vnd.docker.container.image.v1+json"
 OCTET_STREAM: Final = "application/octet-stream"
 
 EMPTY: Final = "application/vnd.oci.empty.v1+json"

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from bundlectl.events import Event
     from mirror.remote import Credential
     from registry_fixtures.accounts import Accounts
     from registry_fixtures.features import Features
@@ -67,10 +68,13 @@ class Field:
         source_accounts: Accounts | None = None,
         credential: Credential | None = None,
         transport: dict[str, Any] | None = None,
+        jobs: int = 4,
+        target: Any = None,
     ) -> None:
         self._stack = ExitStack()
         self.source = self._stack.enter_context(upstream.serve(features=source_features, accounts=source_accounts))
-        self.target = start(features=features, accounts=accounts, faults=FaultPlan())
+        self.target = target or start(features=features, accounts=accounts, faults=FaultPlan())
+        self._jobs = jobs
         self.locked = locked
         self.lock = Lock.from_bytes(locked.read_bytes(), origin=str(locked))
         self.store = folder / "store"
@@ -78,6 +82,8 @@ class Field:
         self._explicit = {self.target.host: credential} if credential else {}
         self.naming = Naming.parse(f"{self.target.host}/{PREFIX}")
         self.failed: set[str] = set()
+        self.told: list[str] = []
+        self.heard: list[Event] = []
 
     def __enter__(self) -> Self:
         return self
@@ -87,12 +93,15 @@ class Field:
 
     def session(self, **more: Any) -> Session:
         transport = Transport(**{**self._options, **more})
-        return Session(Connection(transport=transport, origins=self.source.origin_map, explicit=self._explicit, jobs=4))
+        connection = Connection(
+            transport=transport, origins=self.source.origin_map, explicit=self._explicit, jobs=self._jobs
+        )
+        return Session(connection, listener=self.heard.append)
 
     def run(self, command: str, **more: Any) -> int:
         """Run a command as the command line would, and return its exit code."""
         request = SourceRequest(sources=(str(self.locked),), belief=Belief(mode="off"))
-        self.failed = set()
+        self.failed, self.told, self.heard = set(), [], []
         with self.session(**more) as session:
             try:
                 if command == "lock":
@@ -103,8 +112,10 @@ class Field:
                 else:
                     report = mirror(request, target=self.naming, session=session)
             except BundlectlError as error:
+                self.told = [f"{error} ({error.hint})"]
                 return error.exit_code
         self.failed = {failure.reference for failure in report.failed}
+        self.told = [f"{failure.error} ({failure.hint})" for failure in report.failed]
         return report.exit_code
 
     def relock(self) -> bytes:

@@ -33,6 +33,7 @@ from registry_fixtures.faults import (
     Truncate,
 )
 from registry_fixtures.features import Features
+from registry_fixtures.overload import AtMost, LoseAnswer, StallBody, Swallow
 from tests.faults.field import Field
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ NOWHERE: Final = "http://127.0.0.1:1"
 MANIFESTS: Final = "/v2/*/manifests/*"
 BLOBS: Final = "/v2/*/blobs/sha256:*"
 IMAGES: Final = "/v2/*/eks-distro/*/manifests/*"
+COREDNS: Final = "/v2/*coredns*/blobs/sha256:*"
 FILES: Final = "/distro.eks.amazonaws.com/*.tar.gz"
 UPLOADS: Final = "/v2/*/blobs/uploads/*"
 REFERRERS: Final = "/v2/*/referrers/*"
@@ -88,6 +90,8 @@ def _mends(*places: tuple[str, str, str, str]) -> list[Case]:
         Refuse(502, body=HTML),
         Refuse(503, retry_after="0"),
         Refuse(504, body=HTML),
+        Refuse(408),
+        Refuse(425),
         HangUp(),
     ]
     return [
@@ -108,6 +112,10 @@ def _row(
 
 
 IMPATIENT: Final = {"transport": {"read_timeout": 0.1, "retries": 5}}
+IMPATIENT_ONCE: Final = {"transport": {"read_timeout": 0.3}}
+PATIENT: Final = {"transport": {"retries": 20}}
+FORGETS_UPLOADS: Final = {"features": Features(put_limit=0, fragile_uploads=True)}
+NO_WHOLE_BLOBS: Final = {"features": Features(put_limit=0)}
 CUT_FIRST: Final = (Fault(CutBody(900), method="GET", path=BLOBS, count=1),)
 CUT_FILE: Final = (Fault(CutBody(900), method="GET", path=FILES, count=1),)
 
@@ -139,7 +147,7 @@ ROWS: Final = [
     _row("download", "source", "GET", MANIFESTS, Truncate(1), ALWAYS, 3),
     _row("download", "source", "GET", MANIFESTS, ExtraBody(1), ALWAYS, 3),
     _row("download", "source", "GET", MANIFESTS, ExtraBody(5 << 20, silent=True), 1, 3),
-    _row("download", "source", "GET", BLOBS, CutBody(900), 2, 0),
+    _row("download", "source", "GET", BLOBS, CutBody(900), 2, 0, options=PATIENT),
     _row("download", "source", "GET", BLOBS, CutBody(0), ALWAYS, 4),
     _row("download", "source", "GET", BLOBS, SlowBody(512, 0.002), 3, 0),
     _row("download", "source", "GET", BLOBS, FlipByte(20), 1, 3),
@@ -153,7 +161,7 @@ ROWS: Final = [
     _row("download", "source", "GET", FILES, Truncate(5), ALWAYS, 4),
     _row("download", "source", "GET", FILES, ExtraBody(5), ALWAYS, 3),
     _row("download", "source", "GET", BLOBS, Delay(0.2), 1, 0, options=IMPATIENT),
-    _row("mirror", "source", "GET", BLOBS, CutBody(900), 2, 0),
+    _row("mirror", "source", "GET", BLOBS, CutBody(900), 2, 0, options=PATIENT),
     _row("mirror", "source", "GET", BLOBS, CutBody(0), ALWAYS, 4),
     _row("mirror", "source", "GET", BLOBS, FlipByte(20), ALWAYS, 3),
     _row("mirror", "source", "GET", BLOBS, Truncate(5), ALWAYS, 4),
@@ -181,8 +189,11 @@ ROWS: Final = [
     _row("lock", "source", "GET", REFERRERS, Refuse(404), ALWAYS, 0),
     _row("download", "source", "GET", BLOBS, IgnoreRange(), ALWAYS, 0, also=CUT_FIRST),
     _row("download", "source", "GET", FILES, IgnoreRange(), ALWAYS, 0, also=CUT_FILE),
-    _row("download", "source", "GET", BLOBS, ShiftRange(1), ALWAYS, 3, also=CUT_FIRST),
-    _row("download", "source", "GET", FILES, ShiftRange(1), ALWAYS, 3, also=CUT_FILE),
+    *[
+        _row(command, "source", "GET", path, action, ALWAYS, 0, also=cut)
+        for path, cut in ((BLOBS, CUT_FIRST), (FILES, CUT_FILE))
+        for command, action in (("mirror", IgnoreRange()), ("mirror", ShiftRange(1)), ("download", ShiftRange(1)))
+    ],
     _row("mirror", "target", "POST", UPLOADS, IgnoreQuery(), ALWAYS, 0),
     _row("mirror", "target", "PUT", UPLOADS, Refuse(413, early=True, body=HTML), 1, 0),
     _row("mirror", "target", "PUT", UPLOADS, Refuse(413, early=True, body=HTML), ALWAYS, 4),
@@ -217,6 +228,48 @@ ROWS: Final = [
     _row("download", "source", "GET", FILES, Redirect("ftp://127.0.0.1"), ALWAYS, 4),
     _row("mirror", "target", "POST", UPLOADS, MoveLocation(NOWHERE), ALWAYS, 4),
     _row("mirror", "target", "POST", UPLOADS, AlterHeaders(drop=("Location",)), 1, 4),
+    # A connection that falls silent: in the middle of an answer, before it, and after an upload.
+    *[
+        _row(command, "source", "GET", COREDNS, StallBody(500, 1.0), times, code, options=IMPATIENT_ONCE)
+        for command in ("download", "mirror")
+        for times, code in ((1, 0), (ALWAYS, 4))
+    ],
+    _row("mirror", "target", "POST", UPLOADS, Delay(1.0), 1, 0, options=IMPATIENT_ONCE),
+    _row("mirror", "target", "PUT", UPLOADS, Delay(4.0), 1, 0, options=IMPATIENT_ONCE),
+    # Slower than the limit for silence as a whole, and never silent.
+    _row("download", "source", "GET", BLOBS, SlowBody(64, 0.05), 1, 0, options=IMPATIENT_ONCE),
+    _row("mirror", "source", "GET", BLOBS, SlowBody(64, 0.05), 1, 0, options=IMPATIENT_ONCE),
+    # What was done although nobody said so, and what was not done although somebody did.
+    _row("mirror", "target", "PUT", UPLOADS, LoseAnswer(), 1, 0),
+    _row("mirror", "target", "PUT", UPLOADS, LoseAnswer(), ALWAYS, 0),
+    _row("mirror", "target", "PUT", MANIFESTS, LoseAnswer(), 1, 0),
+    _row("mirror", "target", "PUT", UPLOADS, Swallow(), 1, 0),
+    _row("mirror", "target", "PUT", UPLOADS, Swallow(), ALWAYS, 4),
+    _row("mirror", "target", "PUT", MANIFESTS, Swallow(), ALWAYS, 4),
+    # Uploads in chunks.
+    *[
+        _row("mirror", "target", "PATCH", UPLOADS, action, times, code, options=NO_WHOLE_BLOBS)
+        for action, times, code in (
+            (CutUpload(500), 1, 0),
+            (CutUpload(0), ALWAYS, 4),
+            (HangUp(), 1, 0),
+            (LoseAnswer(), 1, 0),
+            (Refuse(404, code="BLOB_UPLOAD_UNKNOWN"), 1, 0),
+            (Refuse(404, code="BLOB_UPLOAD_UNKNOWN"), ALWAYS, 4),
+            (Refuse(416), 1, 0),
+            (Refuse(503), 1, 0),
+            (Refuse(413, early=True, body=HTML), ALWAYS, 4),
+        )
+    ],
+    _row("mirror", "target", "PATCH", UPLOADS, CutUpload(500), ALWAYS, 4, options=FORGETS_UPLOADS),
+    _row("mirror", "target", "PUT", UPLOADS, Refuse(404, code="BLOB_UPLOAD_INVALID"), 1, 0),
+    _row("mirror", "target", "PUT", UPLOADS, Refuse(501, body=HTML), ALWAYS, 4),
+    # A target that lost what it had, and one that says so for ever.
+    _row("mirror", "target", "PUT", MANIFESTS, Refuse(400, code="MANIFEST_BLOB_UNKNOWN"), 1, 0),
+    _row("mirror", "target", "PUT", MANIFESTS, Refuse(400, code="MANIFEST_BLOB_UNKNOWN"), ALWAYS, 4),
+    # More at once than the host takes.
+    _row("download", "source", "GET", BLOBS, AtMost(1), ALWAYS, 0, options=PATIENT),
+    _row("mirror", "target", "*", "/v2/*", AtMost(2), ALWAYS, 0, options=PATIENT),
     # A target that is full, or refuses.
     _row("mirror", "target", "PUT", UPLOADS, Refuse(507), ALWAYS, 4),
     _row("mirror", "target", "PUT", UPLOADS, Refuse(507), 1, 4),

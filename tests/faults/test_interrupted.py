@@ -90,8 +90,8 @@ def origins(served: Served) -> list[str]:
 
 def leftovers(store: Path) -> list[str]:
     """Files of a store outside the places that are there for what is unfinished."""
-    unfinished = {"partial", "uploads", "tmp"}
-    known = {"oci-layout", "index.json", "store.json", "refs.log", "lock"}
+    unfinished = {"fetching", "partial", "uploads", "tmp"}
+    known = {"oci-layout", "index.json", "store.json", "refs.log", "lock", "sweeping"}
     found = []
     for path in store.rglob("*"):
         inside = path.relative_to(store).parts

@@ -84,14 +84,19 @@ def test_the_stated_sha512_is_enforced_from_the_beginning() -> None:
         VerifyingReader(io.BytesIO(b"abc"), bad).read()
 
 
-def test_a_reader_goes_on_from_a_running_hash() -> None:
-    hasher = hashlib.sha256(b"ab")
-    reader = VerifyingReader(io.BytesIO(b"cd"), described(b"abcd"), hasher=hasher, start=2)
-    assert reader.read() == b"cd"
-    done = VerifyingReader(io.BytesIO(), described(b"ab"), hasher=hashlib.sha256(b"ab"), start=2)
-    assert done.read(5) == b""
-    with pytest.raises(ValueError, match="the hash of what came before"):
-        VerifyingReader(io.BytesIO(b"cd"), described(b"abcd"), start=2)
+def test_a_reader_goes_on_where_another_stopped_with_all_its_hashes() -> None:
+    stated = replace(described(b"abcd"), annotations={SHA512_ANNOTATION: hashlib.sha512(b"abcd").hexdigest()})
+    first = VerifyingReader(io.BytesIO(b"abXX"), stated)
+    assert first.read(2) == b"ab"
+    since = first.checkpoint()
+    with pytest.raises(ContentError):
+        first.read()
+    for _ in range(2):
+        again = VerifyingReader(io.BytesIO(b"cd"), stated, since=since)
+        assert again.read() == b"cd"
+    assert VerifyingReader(io.BytesIO(), stated, since=again.checkpoint()).read(5) == b""
+    with pytest.raises(ContentError, match="has digest"):
+        VerifyingReader(io.BytesIO(b"cX"), stated, since=since).read()
 
 
 def test_closing_closes_what_is_below() -> None:

@@ -60,8 +60,9 @@ def test_statuses_that_pass_are_tried_again(client: HttpClient, web: Web, status
     web.answer = lambda _asked: (200, {}, b"ok") if len(web.asked) > 2 else (status, {}, b"<html>")
     assert client.request("GET", web.url()).read(10) == b"ok"
     assert len(web.asked) == 3
-    assert [type(event) for event in events] == [Waiting, Waiting]
-    assert str(status) in events[0].reason
+    waits = [event for event in events if isinstance(event, Waiting)]
+    assert len(waits) == 2
+    assert str(status) in waits[0].reason
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 405, 412, 413, 501])
@@ -114,8 +115,9 @@ def test_retry_after_pauses_the_whole_host_up_to_the_ceiling(
     waited = time.monotonic() - began
     first.join()
     assert waited > 0.02
-    assert 0.1 < events[0].seconds < 0.4
-    assert events[0].host == web.host
+    wait = next(event for event in events if isinstance(event, Waiting))
+    assert 0.1 < wait.seconds < 0.4
+    assert wait.host == web.host
 
 
 def test_a_connection_that_breaks_before_the_answer_is_tried_again(client: HttpClient, web: Web) -> None:
@@ -182,7 +184,7 @@ def test_a_silent_server_is_given_up(make_client: Callable[..., HttpClient], web
     with pytest.raises(TransportError, match="fell silent") as caught:
         make_client(read_timeout=0.05, retries=0).request("GET", web.url())
     release.set()
-    assert caught.value.retryable
+    assert not caught.value.retryable  # it was tried as often as it may be
 
 
 def test_a_document_that_drips_meets_its_deadline(make_client: Callable[..., HttpClient], web: Web) -> None:
