@@ -28,6 +28,7 @@ NOUNS: Final = (
     "verify",
     "serve",
     "store",
+    "registry",
     "keys",
     "quickstart",
 )

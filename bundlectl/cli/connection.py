@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from bundlectl.cli.command import Invocation
     from bundlectl.cli.environment import Environment
     from bundlectl.cli.options import (
+        FillOptions,
         OriginOptions,
         SelectionOptions,
         SourceOptions,
@@ -25,13 +26,22 @@ if TYPE_CHECKING:
         TransportOptions,
         TrustOptions,
     )
+    from bundlectl.operations.preflight import Visibility
     from bundlectl.operations.request import SourceRequest
     from bundlectl.operations.session import Connection
     from bundles.plan import Naming
     from mirror.http import Transport
     from mirror.remote import Credential
 
-__all__ = ["build_connection", "build_request", "build_target", "parse_rate", "split_pair", "target_host"]
+__all__ = [
+    "build_connection",
+    "build_request",
+    "build_target",
+    "parse_rate",
+    "split_pair",
+    "target_host",
+    "wanted_visibility",
+]
 
 _PASSWORD_LIMIT: Final = 64 * 1024
 _RATE: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([kmgt]?)(i?)(?:b(?:/s)?)?", re.IGNORECASE)
@@ -102,6 +112,13 @@ def build_target(options: TargetOptions) -> Naming | None:
     return Naming.parse(options.to, options.map)
 
 
+def wanted_visibility(options: FillOptions) -> Visibility | None:
+    """Read ``--create-projects``; None where nothing is to be made."""
+    if options.create_projects is None:
+        return None
+    return "public" if options.create_projects.value == "public" else "private"
+
+
 def target_host(options: TargetOptions | None) -> str:
     """The host of ``--to``, empty when there is none."""
     return options.to.partition("/")[0] if options else ""
@@ -140,6 +157,7 @@ def build_connection(
         origins=origins,
         jobs=transport.jobs,
         weakened=_weakened(invocation, transport, origin, trust),
+        memory=environment.state_home,
     )
 
 

@@ -15,6 +15,7 @@ from bundlectl.cli.command import Start, StartSlot
 from bundlectl.cli.console import Console, discard_output, error_document
 from bundlectl.cli.environment import read_environment
 from bundlectl.cli.installation import check_installation
+from bundlectl.cli.options import LONE_VALUES
 from bundlectl.cli.running import interrupted, leave_at_once, terminable
 from bundlectl.errors import BundlectlError, InterruptError, UsageError
 from bundlectl.settings import Settings
@@ -22,7 +23,7 @@ from bundlectl.settings import Settings
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["main", "run"]
+__all__ = ["complete_lone_options", "hoist_global_options", "main", "run"]
 
 _GLOBAL_FLAGS: Final = frozenset({"--verbose", "--quiet", "--debug", "--no-color"})
 
@@ -50,7 +51,7 @@ def run(arguments: Sequence[str]) -> int:
     Returns:
         The exit code, by the table of ``cli.md``.
     """
-    arguments = hoist_global_options(arguments)
+    arguments = complete_lone_options(hoist_global_options(arguments))
     report = _Failure(arguments)
     try:
         with terminable():
@@ -82,6 +83,16 @@ def hoist_global_options(arguments: Sequence[str]) -> list[str]:
         else:
             rest.append(argument)
     return front + rest
+
+
+def complete_lone_options(arguments: Sequence[str]) -> list[str]:
+    """Give an option that stands alone the value that this means: what follows it is something else.
+
+    Nothing after ``--`` is touched.
+    """
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    spoken = [f"{item}={LONE_VALUES[item]}" if item in LONE_VALUES else item for item in arguments[:end]]
+    return [*spoken, *arguments[end:]]
 
 
 def _is_short_global(argument: str) -> bool:

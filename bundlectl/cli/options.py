@@ -7,13 +7,15 @@ it the environment variable. Defaults live in the field. Nothing is interpreted 
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
 from bundlectl.cli.command import OptionGroup, option
 
 __all__ = [
+    "LONE_VALUES",
+    "FillOptions",
     "Follow",
     "Format",
     "FormatOptions",
@@ -29,7 +31,11 @@ __all__ = [
     "TargetOptions",
     "TransportOptions",
     "TrustOptions",
+    "Visibility",
 ]
+
+LONE_VALUES: Final = {"--create-projects": "private"}
+"""What an option means when it stands alone, where its value is optional and comes after ``=``."""
 
 
 class Format(StrEnum):
@@ -48,6 +54,13 @@ class Provider(StrEnum):
     DOCKER = "docker"
     SNOW = "snow"
     CLOUDSTACK = "cloudstack"
+
+
+class Visibility(StrEnum):
+    """Who may read a project that is made."""
+
+    PRIVATE = "private"
+    PUBLIC = "public"
 
 
 Sources = Annotated[
@@ -231,7 +244,7 @@ class TrustOptions(OfflineOptions):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TargetOptions(OptionGroup):
-    """The registry that is filled, and the names in it."""
+    """A registry that is or will be filled, and the names in it."""
 
     to: Annotated[
         str,
@@ -243,6 +256,22 @@ class TargetOptions(OptionGroup):
             "--map", metavar="FROM=NAMESPACE", help="Put what FROM names under this namespace; the longest FROM counts."
         ),
     ] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FillOptions(TargetOptions):
+    """The registry that is filled, where whatever it lacks may be made."""
+
+    create_projects: Annotated[
+        Visibility | None,
+        option(
+            "--create-projects",
+            metavar="[=private|public]",
+            show_default=False,
+            case_sensitive=False,
+            help="Make the projects that are missing (Harbor); private unless =public is added.",
+        ),
+    ] = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
 __all__ = [
+    "render_collected",
     "render_difference",
     "render_inspection",
     "render_plan",
@@ -239,6 +240,24 @@ def render_store(document: Mapping[str, Any]) -> str:
     lines += ["", f"references ({len(refs)})"]
     lines += _indent(table(refs, head=("REFERENCE", "DIGEST", "TRUST")) if refs else [])
     return "\n".join(lines)
+
+
+def render_collected(document: Mapping[str, Any]) -> str:
+    """What ``store gc`` removed, or would: blob by blob where that is only told."""
+    dry = document["dryRun"]
+    rows = [
+        ("would be removed" if dry else "removed", _counted(document["removed"])),
+        ("named, and kept", _counted(document["kept"])),
+        ("arrived lately, and kept", _counted(document["young"])),
+        ("referrers without subject", str(document["referrers"])),
+        ("free on the disk", _exact(document["freeBytes"])),
+    ]
+    blobs = [f"{blob['digest']}  {size_text(blob['size'])}" for blob in document["blobs"]] if dry else []
+    return "\n".join([*blobs, *([""] if blobs else []), *table(rows)])
+
+
+def _counted(part: Mapping[str, int]) -> str:
+    return f"{part['blobs']:,} blobs, {_exact(part['bytes'])}"
 
 
 def render_stats(document: Mapping[str, Any]) -> str:

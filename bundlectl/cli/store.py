@@ -1,14 +1,34 @@
-"""``bundlectl store list|verify|stats``."""
+"""``bundlectl store list|verify|stats|gc``."""
+
+import re
+import threading
+from typing import Annotated, Final
 
 import typer
 
-from bundlectl.cli.command import Invocation, command
+from bundlectl.cli.command import Invocation, command, option
 from bundlectl.cli.options import FormatOptions, StoreDirectory
-from bundlectl.cli.render import render_stats, render_store, render_verification
+from bundlectl.cli.render import render_collected, render_stats, render_store, render_verification
 from bundlectl.cli.result import show
 from bundlectl.cli.running import run_interruptibly, run_session
+from bundlectl.errors import UsageError
 
-__all__ = ["register"]
+__all__ = ["parse_duration", "register"]
+
+_UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 24 * 3600}
+_DURATION: Final = re.compile(r"([0-9]{1,9})([smhd])")
+
+
+def parse_duration(text: str) -> int:
+    """Read ``90s``, ``30m``, ``24h`` or ``7d``, to seconds.
+
+    Raises:
+        UsageError: none of these.
+    """
+    match = _DURATION.fullmatch(text)
+    if match is None:
+        raise UsageError(f"{text[:100]!r} is not a length of time", hint="a number with s, m, h or d: 30m, 24h, 7d")
+    return int(match[1]) * _UNITS[match[2]]
 
 
 def register(app: typer.Typer) -> None:
@@ -55,6 +75,57 @@ def register(app: typer.Typer) -> None:
             "partialBytes": found.partial_bytes,
         }
         show(invocation, form, document, render_stats)
+        return 0
+
+    _register_gc(noun)
+
+
+def _register_gc(noun: typer.Typer) -> None:
+    @command(
+        noun,
+        "gc",
+        path="store",
+        examples=("bundlectl store gc /data/store --dry-run", "bundlectl store gc /data/store"),
+    )
+    def gc(
+        invocation: Invocation,
+        *,
+        directory: StoreDirectory,
+        form: FormatOptions,
+        dry_run: Annotated[bool, option("--dry-run", help="Only tell what would be removed.")] = False,
+        grace: Annotated[
+            str,
+            option(
+                "--grace",
+                metavar="TIME",
+                help="Keep what arrived within this time though nothing names it: a push sends its blobs first. "
+                "30m, 24h, 7d; 0s only while nobody pushes.",
+            ),
+        ] = "24h",
+    ) -> int:
+        """Remove blobs that nothing names: what deleted and replaced tags left behind.
+
+        Stays: what a tag, a collection or a referrer of something that stays names; open uploads and cut downloads;
+        what arrived lately. Other commands may use the store meanwhile.
+        """
+        from bundlectl.operations.stores import collect_garbage  # noqa: PLC0415 -- not for --help
+
+        seconds = parse_duration(grace)
+        cancelled = threading.Event()
+        found = run_interruptibly(
+            lambda: collect_garbage(directory, grace=seconds, dry_run=dry_run, cancelled=cancelled),
+            cancel=cancelled.set,
+        )
+        document = {
+            "dryRun": found.dry_run,
+            "removed": {"blobs": len(found.removed), "bytes": found.removed_bytes},
+            "kept": {"blobs": found.kept_blobs, "bytes": found.kept_bytes},
+            "young": {"blobs": found.young_blobs, "bytes": found.young_bytes},
+            "referrers": found.referrers,
+            "freeBytes": found.free_bytes,
+            "blobs": [{"digest": str(digest), "size": size} for digest, size in found.removed],
+        }
+        show(invocation, form, document, render_collected)
         return 0
 
 

@@ -9,7 +9,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    from bundlectl.operations.checking_registries import RegistryCheck, check_registry
     from bundlectl.operations.comparing import Difference, diff
+    from bundlectl.operations.configuring import RegistryConfig, SiteRegistry, configure_clusters
     from bundlectl.operations.downloading import download
     from bundlectl.operations.inspecting import Inspection, inspect
     from bundlectl.operations.keymaking import KeyPair, generate_key
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
     from bundlectl.operations.signatures import gather_evidence
     from bundlectl.operations.signing_files import SignedFile, sign_file, verify_file
     from bundlectl.operations.signing_images import SignedImage, sign_reference, verify_reference
-    from bundlectl.operations.stores import StoreListing, list_store, store_stats
+    from bundlectl.operations.stores import StoreListing, collect_garbage, list_store, store_stats
     from bundlectl.operations.verifying import Finding, VerifyReport, verify_registry, verify_store
     from bundles.lock import Lock
     from bundles.plan import Naming
@@ -41,6 +43,8 @@ __all__ = [
     "Lock",
     "MirrorPlan",
     "Naming",
+    "RegistryCheck",
+    "RegistryConfig",
     "ReleaseRow",
     "RunningServer",
     "Selection",
@@ -48,9 +52,13 @@ __all__ = [
     "Session",
     "SignedFile",
     "SignedImage",
+    "SiteRegistry",
     "SourceRequest",
     "StoreListing",
     "VerifyReport",
+    "check_registry",
+    "collect_garbage",
+    "configure_clusters",
     "diff",
     "download",
     "gather_evidence",
@@ -74,7 +82,9 @@ __all__ = [
 ]
 
 _HOMES: Final = {
+    "bundlectl.operations.checking_registries": ("RegistryCheck", "check_registry"),
     "bundlectl.operations.comparing": ("Difference", "diff"),
+    "bundlectl.operations.configuring": ("RegistryConfig", "SiteRegistry", "configure_clusters"),
     "bundlectl.operations.downloading": ("download",),
     "bundlectl.operations.inspecting": ("Inspection", "inspect"),
     "bundlectl.operations.keymaking": ("KeyPair", "generate_key"),
@@ -87,7 +97,7 @@ _HOMES: Final = {
     "bundlectl.operations.signatures": ("gather_evidence",),
     "bundlectl.operations.signing_files": ("SignedFile", "sign_file", "verify_file"),
     "bundlectl.operations.signing_images": ("SignedImage", "sign_reference", "verify_reference"),
-    "bundlectl.operations.stores": ("StoreListing", "list_store", "store_stats"),
+    "bundlectl.operations.stores": ("StoreListing", "collect_garbage", "list_store", "store_stats"),
     "bundlectl.operations.verifying": ("Finding", "VerifyReport", "verify_registry", "verify_store"),
     "bundles.lock": ("Lock",),
     "bundles.plan": ("Naming",),

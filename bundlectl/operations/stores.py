@@ -1,4 +1,4 @@
-"""``store list`` and ``store stats``: looking into a store."""
+"""``store list``, ``store stats`` and ``store gc``: looking into a store, and clearing it up."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from bundles.lock import Lock
-from mirror.layout import Ref, Store, StoreStats
+from mirror.layout import Collected, Ref, Store, StoreStats
 
 if TYPE_CHECKING:
+    import threading
     from pathlib import Path
 
-__all__ = ["StoreListing", "list_store", "store_stats"]
+__all__ = ["StoreListing", "collect_garbage", "list_store", "store_stats"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,3 +63,23 @@ def store_stats(path: Path) -> StoreStats:
     """
     with Store.open(path, read_only=True) as store:
         return store.stats()
+
+
+def collect_garbage(
+    path: Path, *, grace: float, dry_run: bool = False, cancelled: threading.Event | None = None
+) -> Collected:
+    """Remove blobs that nothing in a store names.
+
+    Args:
+        path: the store.
+        grace: seconds that a blob is kept though nothing names it.
+        dry_run: change nothing, and tell what would go.
+        cancelled: ends the work early when set.
+
+    Raises:
+        StoreError: not a store, or it cannot be written.
+        ContentError: what it names cannot be told for sure; nothing that it may name was removed.
+        InterruptError: cancelled.
+    """
+    with Store.open(path) as store:
+        return store.gc(grace=grace, dry_run=dry_run, cancelled=cancelled)

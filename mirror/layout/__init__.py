@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from mirror.layout.checking import Problem, StoreStats
+from mirror.layout.collecting import Collected
 from mirror.layout.filesystem import FileReader
 from mirror.layout.refs import ProtectedError, Ref
 from mirror.layout.repository import LayoutRepository
 from mirror.layout.store import Store
 
-__all__ = ["FileReader", "LayoutRepository", "Problem", "ProtectedError", "Ref", "Store", "StoreStats"]
+__all__ = ["Collected", "FileReader", "LayoutRepository", "Problem", "ProtectedError", "Ref", "Store", "StoreStats"]

@@ -6,7 +6,10 @@ import errno
 import fcntl
 import hashlib
 import os
+import secrets
+import stat
 import threading
+import time
 from typing import TYPE_CHECKING, Final, Literal
 
 from bundlectl.errors import ContentError, InterruptError, StoreError, TransportError
@@ -14,13 +17,15 @@ from mirror.layout.filesystem import (
     BLOCK,
     FileReader,
     fsync_directory,
+    locked,
     mapped_errors,
     open_regular,
     read_small,
     regular_size,
     store_error,
-    write_atomically,
+    write_all,
 )
+from mirror.layout.leases import Lease
 from mirror.oci.artifact import SHA512_ANNOTATION
 from mirror.oci.digest import Digest
 
@@ -50,6 +55,8 @@ class BlobDirectory:
         self._root = root
         self._partials = root / "bundlectl" / "partial"
         self._scratch = root / "bundlectl" / "tmp"
+        self._sweeping = root / "bundlectl" / "sweeping"
+        self._lease = Lease(root / "bundlectl" / "fetching")
         self._read_only = read_only
         self._interrupted = threading.Event()
         self._cancelled = cancelled or self._interrupted
@@ -57,6 +64,10 @@ class BlobDirectory:
     def interrupt(self) -> None:
         """End every wait for another fetcher, now and from now on, with an `InterruptError`."""
         self._interrupted.set()
+
+    def close(self) -> None:
+        """Let go of what tells `gc` that blobs are being fetched; harmless when repeated."""
+        self._lease.release()
 
     def path(self, digest: Digest) -> Path:
         """Where a blob lies, or would lie.
@@ -74,6 +85,33 @@ class BlobDirectory:
             StoreError: the disk does not tell.
         """
         return regular_size(self.path(digest))
+
+    def touch(self, digest: Digest, *, within: float = 0.0) -> int | None:
+        """Like `size`; a blob that is there counts as new to `gc` from now on.
+
+        Whoever answers "it is there" to someone who is about to name it calls this: the answer
+        then holds until the name is written (ADR 1, "Removing what nothing names").
+
+        Args:
+            digest: of the blob.
+            within: a blob that came, or was touched, in as many seconds is left alone.
+
+        Raises:
+            StoreError: the store cannot be written.
+        """
+        path = self.path(digest)
+        try:
+            found = path.lstat()
+        except (OSError, ValueError):
+            return regular_size(path)
+        if self._read_only or not stat.S_ISREG(found.st_mode) or time.time() - found.st_mtime < within:
+            return regular_size(path)
+        with locked(self._sweeping, shared=True):
+            size = regular_size(path)
+            if size is not None:
+                with mapped_errors(path, action="write"):
+                    os.utime(path, follow_symlinks=False)
+        return size
 
     def arrived(self, digest: Digest, size: int) -> int:
         """How many of a blob's ``size`` bytes lie on the disk already; a blob of another size counts for nothing."""
@@ -126,11 +164,24 @@ class BlobDirectory:
         if expected and digest != expected:
             raise ContentError(f"the content has digest {digest}", artifact=str(expected))
         path = self.path(digest)
-        if regular_size(path) == len(data) and read_small(path, limit=len(data), artifact=str(digest)) == data:
+        if (
+            regular_size(path) == len(data)
+            and read_small(path, limit=len(data), artifact=str(digest)) == data
+            and self.touch(digest) is not None
+        ):
             return digest
         self._check_writable()
-        self._make_room(path)
-        write_atomically(path, data, scratch=self._scratch)
+        temporary = self._scratch / f"{digest.encoded[:64]}.{secrets.token_hex(8)}"
+        with mapped_errors(path, action="write"):
+            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o644)
+            try:
+                write_all(descriptor, data)
+                self.settle(descriptor, temporary, digest)
+            except BaseException:
+                temporary.unlink(missing_ok=True)
+                raise
+            finally:
+                os.close(descriptor)
         return digest
 
     def begin(self, descriptor: Descriptor) -> Literal["present"] | PartialBlob:
@@ -141,13 +192,15 @@ class BlobDirectory:
             StoreError: the store cannot be written.
         """
         path = self.path(descriptor.digest)
-        if regular_size(path) == descriptor.size:
+        if not self._read_only:
+            self._lease.take()
+        if regular_size(path) == descriptor.size and self.touch(descriptor.digest) == descriptor.size:
             return "present"
         self._check_writable()
         partial = self._partial(descriptor.digest)
         while True:
             held = self._take(partial)
-            if regular_size(path) != descriptor.size:
+            if self.touch(descriptor.digest) != descriptor.size:
                 if held is not None:
                     return PartialBlob(self, descriptor, partial, held)
             else:
@@ -193,7 +246,9 @@ class BlobDirectory:
         self._make_room(path)
         with mapped_errors(path, action="write"):
             os.fsync(held)
-            source.rename(path)
+            with locked(self._sweeping, shared=True):
+                os.utime(held)  # it arrived now, however long ago its last byte did
+                source.rename(path)
             fsync_directory(path.parent)
 
     def discard(self, digest: Digest) -> None:

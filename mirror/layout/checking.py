@@ -12,7 +12,7 @@ from bundlectl.errors import BundlectlError, ContentError, MissingError, StoreEr
 from bundlectl.events import BytesMoved
 from mirror.layout.collection_files import required_blobs
 from mirror.layout.filesystem import BLOCK
-from mirror.layout.repository import load_manifest
+from mirror.layout.manifests import load_manifest
 from mirror.oci.descriptor import Descriptor
 
 if TYPE_CHECKING:

@@ -216,6 +216,14 @@ class FileReader:
                 blocks.append(block)
             return b"".join(blocks)
 
+    @property
+    def file(self) -> int | None:
+        """The file descriptor, for sendfile from where the reader stands (``FileBacked``); None once closed."""
+        return self._descriptor if self._descriptor >= 0 else None
+
+    def passed(self, count: int) -> None:
+        """Nothing: the file's position is the reader's."""
+
     def fileno(self) -> int:
         """The file descriptor, for sendfile; the reader keeps owning it."""
         return self._descriptor
@@ -236,8 +244,8 @@ class FileReader:
 
 
 @contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Hold the exclusive ``flock`` of a file, created when absent.
+def locked(path: Path, *, shared: bool = False) -> Iterator[int]:
+    """Hold the ``flock`` of a file, created when absent; yields its open descriptor.
 
     The file is opened anew each time: a lock belongs to an open file, and one that a forked child
     inherited would not keep it out.
@@ -249,7 +257,7 @@ def locked(path: Path) -> Iterator[None]:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
     try:
         with mapped_errors(path, action="lock"):
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
+            fcntl.flock(descriptor, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
+        yield descriptor
     finally:
         os.close(descriptor)

@@ -73,6 +73,11 @@ class IndexFile:
         """
         write_atomically(self.path, rendered, scratch=self._scratch)
 
+    @staticmethod
+    def is_ours(raw: bytes) -> bool:
+        """Whether the bytes of an index were written by us, at whatever state."""
+        return raw.startswith(canonical_json({"annotations": {_STATE: ""}})[:-3])
+
     def is_current(self, state: str) -> bool:
         """Whether the file shows the state of that name, and was written by us.
 

@@ -16,7 +16,7 @@ from mirror.oci.digest import Digest
 from mirror.oci.reference import by_digest_tag
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from mirror.layout.records import Record
 
@@ -29,6 +29,7 @@ __all__ = [
     "plan_delete_manifest",
     "plan_delete_tag",
     "plan_put",
+    "plan_restore",
 ]
 
 TRUST_LEVELS: Final = ("signed", "declared", "resolved", "pushed", "off")
@@ -79,6 +80,8 @@ class RefTable:
         self._tags: dict[str, dict[str, Ref]] = {}
         self._referrers: dict[str, dict[Digest, dict[Digest, Ref]]] = {}
         self._forgotten: dict[str, set[Digest]] = {}
+        self.changes = 0
+        """How many records were applied."""
 
     def apply(self, record: Record) -> None:
         """Carry out one record.
@@ -87,6 +90,7 @@ class RefTable:
             StoreError: the op is one that this version does not know.
             ContentError, KeyError, TypeError: a field is absent or malformed; nothing changed.
         """
+        self.changes += 1
         operation = record["op"]
         if operation not in OPERATIONS:
             raise StoreError(
@@ -139,6 +143,10 @@ class RefTable:
         """Names of the repositories that hold a ref or a referrer, sorted."""
         return sorted(self._tags.keys() | self._referrers.keys())
 
+    def released(self) -> set[str]:
+        """Names of the repositories that hold more than what was pushed."""
+        return {name for name in self.repositories() if any(ref.trust != "pushed" for ref in self.owned(name))}
+
     def refs(self) -> list[Ref]:
         """All refs, sorted."""
         return sorted((ref for tags in self._tags.values() for ref in tags.values()), key=lambda ref: ref.sort_key)
@@ -146,6 +154,10 @@ class RefTable:
     def tags(self, repository: str) -> list[str]:
         """The tags of a repository, sorted, those of content kept by digest included."""
         return sorted(self._tags.get(repository, ()))
+
+    def refs_of(self, repository: str) -> list[Ref]:
+        """All refs of one repository, sorted by tag."""
+        return [ref for _, ref in sorted(self._tags.get(repository, {}).items())]
 
     def ref(self, repository: str, tag: str) -> Ref | None:
         """The ref of a tag, or of a ``by-digest-...`` tag."""
@@ -173,6 +185,16 @@ class RefTable:
             for digest in sorted(found)
         ]
 
+    def owned(self, repository: str) -> Iterator[Ref]:
+        """The refs and referrers of a repository, in no order."""
+        yield from self._tags.get(repository, {}).values()
+        for found in self._referrers.get(repository, {}).values():
+            yield from found.values()
+
+    def names(self, repository: str, digest: Digest) -> bool:
+        """Whether a ref or a referrer of the repository is the manifest of this digest."""
+        return any(ref.descriptor.digest == digest for ref in self.owned(repository))
+
     def vouches(self, repository: str, digest: Digest, *, tag: str | None, trust: str) -> bool:
         """Whether ``tag``, or without one a referrer, names the manifest with at least this trust."""
         if tag:
@@ -182,8 +204,29 @@ class RefTable:
         return any(digest in found and _RANK[found[digest].trust] <= _RANK[trust] for found in subjects)
 
     def is_forgotten(self, repository: str, digest: Digest) -> bool:
-        """Whether the manifest was deleted from this repository, though its blob may be there."""
+        """Whether the manifest or blob was deleted from this repository, though its file may be there."""
         return digest in self._forgotten.get(repository, ())
+
+    def has_forgotten(self, repository: str) -> bool:
+        """Whether anything was deleted from this repository."""
+        return bool(self._forgotten.get(repository))
+
+    def forgotten(self) -> Iterator[tuple[str, Digest]]:
+        """Every repository with each digest that was deleted from it."""
+        return ((repository, digest) for repository, digests in self._forgotten.items() for digest in digests)
+
+    def named(self) -> Iterator[Ref]:
+        """All refs, in no order."""
+        return (ref for tags in self._tags.values() for ref in tags.values())
+
+    def referring(self) -> Iterator[tuple[Digest, Ref]]:
+        """Every referrer with its subject, in no order."""
+        return (
+            (subject, ref)
+            for subjects in self._referrers.values()
+            for subject, found in subjects.items()
+            for ref in found.values()
+        )
 
     def live(self) -> int:
         """The number of records that say what this table says."""
@@ -232,9 +275,7 @@ def plan_put(table: RefTable, ref: Ref, *, subject: Digest | None, named: bool) 
         wanted = _merge(found, Ref(ref.repository, None, ref.descriptor, ref.trust))
         if wanted != found:
             records.append(_refer_record(wanted, subject))
-    if not records and table.is_forgotten(ref.repository, digest):
-        records.append({"op": "restore", "repository": ref.repository, "digest": str(digest)})
-    return records
+    return records or plan_restore(table, ref.repository, [digest])
 
 
 def plan_delete_tag(table: RefTable, repository: str, tag: str, *, trust: str) -> list[Record]:
@@ -256,16 +297,21 @@ def plan_delete_manifest(table: RefTable, repository: str, digest: Digest, *, tr
     Raises:
         ProtectedError: a push would delete what a release put there.
     """
-    for tag in table.tags(repository):
-        known = table.ref(repository, tag)
-        if known and known.descriptor.digest == digest:
-            _protect(known, trust, "delete")
-    for _, ref in table.all_referrers():
-        if ref.repository == repository and ref.descriptor.digest == digest:
+    for ref in table.owned(repository):
+        if ref.descriptor.digest == digest:
             _protect(ref, trust, "delete")
     if table.is_forgotten(repository, digest):
         return []
     return [{"op": "forget", "repository": repository, "digest": str(digest)}]
+
+
+def plan_restore(table: RefTable, repository: str, digests: Iterable[Digest]) -> list[Record]:
+    """What to log so that none of these counts as deleted from the repository any more."""
+    return [
+        {"op": "restore", "repository": repository, "digest": str(digest)}
+        for digest in dict.fromkeys(digests)
+        if table.is_forgotten(repository, digest)
+    ]
 
 
 def _merge(known: Ref | None, new: Ref) -> Ref:

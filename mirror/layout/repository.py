@@ -6,21 +6,33 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from bundlectl.errors import BundlectlError, ContentError, MissingError, UsageError
-from mirror.layout.filesystem import read_small
-from mirror.layout.refs import Ref, check_trust, plan_delete_manifest, plan_delete_tag, plan_put
-from mirror.oci.digest import Digest
-from mirror.oci.manifest import Manifest
-from mirror.oci.mediatype import MANIFEST_LIMIT
+from mirror.layout.manifests import known_size, load_manifest
+from mirror.layout.marking import Marking
+from mirror.layout.refs import (
+    ProtectedError,
+    Ref,
+    check_trust,
+    plan_delete_manifest,
+    plan_delete_tag,
+    plan_put,
+    plan_restore,
+)
 from mirror.oci.reference import Reference, by_digest_tag, check_repository, check_tag
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
     from mirror.layout.blobs import BlobDirectory
     from mirror.layout.filesystem import FileReader
     from mirror.layout.log import RefLog
+    from mirror.layout.records import Record
+    from mirror.layout.refs import RefTable
     from mirror.oci.descriptor import Descriptor
+    from mirror.oci.digest import Digest
+    from mirror.oci.manifest import Manifest
     from mirror.oci.repository import BlobUpload, Present
 
-__all__ = ["LayoutRepository", "check_name", "load_manifest"]
+__all__ = ["LayoutRepository", "check_name"]
 
 _BY_DIGEST = tuple(f"by-digest-{algorithm}-" for algorithm in ("sha256", "sha512"))
 
@@ -88,12 +100,12 @@ class LayoutRepository:
             MissingError: it is not there.
             ContentError: its file is damaged.
         """
-        return self._blobs.open(descriptor.digest, offset, size=_known_size(descriptor))
+        return self._blobs.open(descriptor.digest, offset, size=known_size(descriptor))
 
     def has(self, descriptor: Descriptor) -> bool:
         """Whether a blob or manifest is there, of the descriptor's size where that is known."""
         size = self._blobs.size(descriptor.digest)
-        if size is None or _known_size(descriptor) not in (None, size):
+        if size is None or known_size(descriptor) not in (None, size):
             return False
         with self._log.reading() as table:
             return not table.is_forgotten(self._name, descriptor.digest)
@@ -113,6 +125,11 @@ class LayoutRepository:
         with self._log.reading() as table:
             return table.tags(self._name)
 
+    def refs(self) -> list[Ref]:
+        """All refs of this repository, sorted by tag; those without a tag keep content by digest."""
+        with self._log.reading() as table:
+            return table.refs_of(self._name)
+
     def referrers(self, subject: Digest) -> list[Descriptor]:
         """Manifests of this repository whose subject is ``subject``, sorted by digest.
 
@@ -120,9 +137,10 @@ class LayoutRepository:
         """
         with self._log.reading() as table:
             found = table.referrers(self._name, subject)
-        return [self._described(ref.descriptor) for ref in found]
+        return [self.described(ref.descriptor) for ref in found]
 
-    def _described(self, descriptor: Descriptor) -> Descriptor:
+    def described(self, descriptor: Descriptor) -> Descriptor:
+        """A manifest's descriptor as referrers are listed: with artifact type and annotations, if it can be read."""
         try:
             manifest = load_manifest(self._blobs, descriptor)
         except (MissingError, ContentError):
@@ -137,6 +155,23 @@ class LayoutRepository:
             StoreError: the store cannot be written.
         """
         return self._blobs.begin(descriptor)
+
+    def link_blob(self, digest: Digest) -> int | None:
+        """Make a blob of the store one of this repository's again, if it was deleted here, for who will name it.
+
+        Returns:
+            Its size in bytes, when that is on disk; None when the store has no such blob.
+
+        Raises:
+            StoreError: the store cannot be written.
+        """
+        size = self._blobs.touch(digest)
+        if size is not None:
+            with self._log.reading() as table:
+                forgotten = table.is_forgotten(self._name, digest)
+            if forgotten:
+                self._log.commit(lambda table: plan_restore(table, self._name, [digest]))
+        return size
 
     def put_manifest(self, manifest: Manifest, *, tag: str | None = None) -> None:
         """Store a manifest, then point ``tag`` at it; return when both are on disk.
@@ -154,13 +189,28 @@ class LayoutRepository:
         kept = tag == by_digest_tag(digest)
         if tag and not kept:
             self._check_tag(tag, digest)
-        self._check_children(manifest)
+        self._check_children(manifest, self._blobs.touch)
         self._blobs.put(manifest.raw, expected=digest)
         subject = manifest.subject
         ref = Ref(self._name, None if kept else tag, manifest.descriptor, self._trust)
-        self._log.commit(
-            lambda table: plan_put(table, ref, subject=subject.digest if subject else None, named=tag is not None)
-        )
+
+        def plan(table: RefTable) -> list[Record]:
+            # Once more, under the lock under which `gc` removes: what is logged names only what is there.
+            self._check_children(manifest, self._blobs.size)
+            if self._blobs.size(digest) is None:
+                raise MissingError("was removed while it was written", artifact=f"{self._name}@{digest}")
+            records = plan_put(table, ref, subject=subject.digest if subject else None, named=tag is not None)
+            return records + plan_restore(table, self._name, self._needed(table, manifest))
+
+        self._log.commit(plan)
+
+    def _needed(self, table: RefTable, manifest: Manifest) -> Iterable[Digest]:
+        """What comes back with a manifest if it was deleted here: what a push sends along, and all of a release."""
+        if self._trust == "pushed" or not table.has_forgotten(self._name):
+            return [] if manifest.is_index else [child.digest for child in manifest.children()]
+        marking = Marking(self._blobs)
+        marking.mark(manifest.descriptor.digest, self._name)
+        return marking.owners
 
     def _check_tag(self, tag: str, digest: Digest) -> None:
         check_tag(tag)
@@ -171,13 +221,13 @@ class LayoutRepository:
                 hint=f"use the tag {by_digest_tag(digest)}",
             )
 
-    def _check_children(self, manifest: Manifest) -> None:
+    def _check_children(self, manifest: Manifest, size_of: Callable[[Digest], int | None]) -> None:
         if manifest.is_index:
             return
         for child in manifest.children():
             if child.urls:
                 continue
-            size = self._blobs.size(child.digest)
+            size = size_of(child.digest)
             artifact = f"{self._name}@{manifest.descriptor.digest}"
             if size is None:
                 raise MissingError(f"needs {child.digest}, which is not in the store", artifact=artifact)
@@ -191,14 +241,67 @@ class LayoutRepository:
 
         Raises:
             MissingError: it is not there.
+            ProtectedError: a push would delete what a release put there, or what that consists of.
+            StoreError: the store cannot be written.
+        """
+        released = self._released()
+
+        def plan(table: RefTable) -> list[Record]:
+            if table.is_forgotten(self._name, digest) or self._blobs.size(digest) is None:
+                raise MissingError("is not in the store", artifact=f"{self._name}@{digest}")
+            records = plan_delete_manifest(table, self._name, digest, trust=self._trust)
+            self._check_unneeded(table, digest, released)
+            return records
+
+        self._log.commit(plan)
+
+    def delete_blob(self, digest: Digest) -> None:
+        """Forget a blob in this repository; its bytes stay until `gc`, and in other repositories.
+
+        Raises:
+            MissingError: it is not there, or a manifest.
             ProtectedError: a push would delete what a release put there.
             StoreError: the store cannot be written.
         """
+        released = self._released()
+
+        def plan(table: RefTable) -> list[Record]:
+            absent = self._blobs.size(digest) is None or table.is_forgotten(self._name, digest)
+            if absent or table.names(self._name, digest):
+                raise MissingError("is not in the store", artifact=f"{self._name}@{digest}")
+            self._check_unneeded(table, digest, released)
+            return [{"op": "forget", "repository": self._name, "digest": str(digest)}]
+
+        self._log.commit(plan)
+
+    def _released(self) -> Marking:
+        """All that consists of what releases put into this repository; nothing where that may be deleted."""
+        marking = Marking(self._blobs)
         with self._log.reading() as table:
-            gone = table.is_forgotten(self._name, digest)
-        if gone or self._blobs.size(digest) is None:
-            raise MissingError("is not in the store", artifact=f"{self._name}@{digest}")
-        self._log.commit(lambda table: plan_delete_manifest(table, self._name, digest, trust=self._trust))
+            refs = self._unpushed(table)
+        for ref in refs:
+            marking.mark(ref.descriptor.digest, str(ref))
+        return marking
+
+    def _unpushed(self, table: RefTable) -> list[Ref]:
+        return [ref for ref in table.owned(self._name) if "pushed" == self._trust != ref.trust]
+
+    def _check_unneeded(self, table: RefTable, digest: Digest, released: Marking) -> None:
+        """Hold, under the lock, that no manifest that a release put into this repository needs a blob or manifest.
+
+        Args:
+            table: as it is now.
+            digest: of what is to be deleted.
+            released: what was needed a moment ago: reading it all takes too long for the lock.
+        """
+        for ref in self._unpushed(table):
+            released.mark(ref.descriptor.digest, str(ref))
+        if digest in released.owners:
+            raise ProtectedError(
+                f"a push cannot delete it: {released.owners[digest]} needs it, which a download put there",
+                artifact=f"{self._name}@{digest}",
+                hint="change the store with `bundlectl download`",
+            )
 
     def delete_tag(self, tag: str) -> None:
         """Forget one tag, leaving the manifest.
@@ -225,32 +328,3 @@ def check_name(name: str) -> str:
     if reference.name != name:
         raise UsageError(f"{name[:300]!r} has a tag or digest, where a repository is meant")
     return name
-
-
-def load_manifest(blobs: BlobDirectory, descriptor: Descriptor) -> Manifest:
-    """Read a manifest out of a store's blobs and check its digest and size.
-
-    Raises:
-        MissingError: it is not there.
-        ContentError: its file is damaged, or it is no manifest.
-    """
-    path = blobs.path(descriptor.digest)
-    raw = read_small(path, limit=MANIFEST_LIMIT, artifact=str(descriptor.digest))
-    wanted = _known_size(descriptor)
-    if wanted not in (None, len(raw)):
-        raise ContentError(f"should have {wanted} bytes, but has {len(raw)}", artifact=str(descriptor.digest))
-    try:
-        return Manifest.from_bytes(raw, descriptor.media_type, expected=descriptor.digest)
-    except ContentError as error:
-        if Digest.of(raw, descriptor.digest.algorithm) == descriptor.digest:
-            raise
-        raise ContentError(
-            "its file in the store is damaged",
-            artifact=str(descriptor.digest),
-            hint=f"remove {path} and run the download that brings it again",
-        ) from error
-
-
-def _known_size(descriptor: Descriptor) -> int | None:
-    """The size a descriptor states; None when it was made from a digest alone."""
-    return descriptor.size if descriptor.size or descriptor.media_type else None

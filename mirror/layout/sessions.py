@@ -6,9 +6,11 @@ import fcntl
 import os
 import re
 import threading
+import time
 import uuid
+from collections import OrderedDict
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from bundlectl.errors import ContentError, MissingError, StoreError
@@ -26,36 +28,42 @@ if TYPE_CHECKING:
 __all__ = ["UploadSessions"]
 
 _NAME: Final = re.compile(r"[0-9a-f]{32}")
-
-
-def _sha256() -> _Hash:
-    return Digest("sha256", "").hasher()
+_POLL: Final = 0.02
+_REMEMBERED: Final = 1024
 
 
 @dataclass(slots=True)
 class _Running:
-    """The sha256 of the first ``size`` bytes of a session, as far as this process wrote them in order."""
+    """The hash of the first ``size`` bytes of a session, as far as this process wrote them in order."""
 
+    algorithm: str
+    hash: _Hash
     size: int = 0
-    hash: _Hash = field(default_factory=_sha256)
 
 
 class UploadSessions:
     """Upload sessions of a store. Thread-safe; any process may go on with a session.
 
+    A session has one writer at a time, in whichever process: the kernel's lock on its file says so.
+
     Args:
         directory: ``bundlectl/uploads``.
         blobs: where finished uploads go.
+        patience: seconds that a second writer waits for the first to notice its end.
     """
 
-    def __init__(self, directory: Path, blobs: BlobDirectory) -> None:
+    def __init__(self, directory: Path, blobs: BlobDirectory, *, patience: float = 5.0) -> None:
         self._directory = directory
         self._blobs = blobs
-        self._running: dict[str, _Running] = {}
+        self._patience = patience
+        self._running: OrderedDict[str, _Running] = OrderedDict()
         self._guard = threading.Lock()
 
-    def begin(self) -> str:
+    def begin(self, algorithm: str = "sha256") -> str:
         """Start a session and return its name, 32 hex digits.
+
+        Args:
+            algorithm: of the digest that is expected at the end; with another one the bytes are read again then.
 
         Raises:
             StoreError: the store cannot be written.
@@ -65,8 +73,15 @@ class UploadSessions:
         with mapped_errors(path, action="write"):
             os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o644))
         with self._guard:
-            self._running[name] = _Running()
+            self._remember(name, algorithm)
         return name
+
+    def _remember(self, session: str, algorithm: str) -> _Running:
+        running = self._running[session] = _Running(algorithm, Digest(algorithm, "").hasher())
+        # A session that another process ended is never heard of again here.
+        if len(self._running) > _REMEMBERED:
+            self._running.popitem(last=False)
+        return running
 
     def size(self, session: str) -> int:
         """Bytes that arrived so far.
@@ -93,7 +108,7 @@ class UploadSessions:
         Raises:
             MissingError: no such session.
             ContentError: the session does not stand at ``at``.
-            StoreError: the disk is full, or somebody else writes to the session (then retryable).
+            StoreError: the disk is full, or somebody else keeps writing to the session (then retryable).
         """
         with self._held(session) as held:
             with mapped_errors(self._path(session), action="write"):
@@ -129,7 +144,8 @@ class UploadSessions:
             with mapped_errors(path, action="read"):
                 size = os.fstat(held).st_size
             running = self._running_at(session, size)
-            found = running.hash.hexdigest() if running and digest.algorithm == "sha256" else _hash(held, digest, path)
+            known = running and running.algorithm == digest.algorithm
+            found = running.hash.hexdigest() if running and known else _hash(held, digest, path)
             if found != digest.encoded:
                 self._remove(session)
                 raise ContentError(
@@ -151,10 +167,13 @@ class UploadSessions:
         """Drop a session with what arrived; harmless when it is over.
 
         Raises:
-            StoreError: the store cannot be written.
+            StoreError: the store cannot be written, or somebody keeps writing to the session (then retryable).
         """
-        if _NAME.fullmatch(session):
-            self._remove(session)
+        try:
+            with self._held(session):
+                self._remove(session)
+        except MissingError:
+            return
 
     def _remove(self, session: str) -> None:
         path = self._path(session)
@@ -172,30 +191,50 @@ class UploadSessions:
         """The running hash, if it stands at ``size``: else another process wrote, and the file tells."""
         with self._guard:
             running = self._running.get(session)
+            if running:
+                self._running.move_to_end(session)
+            elif not size:
+                running = self._remember(session, "sha256")  # begun by another process
             return running if running and running.size == size else None
 
     @contextmanager
     def _held(self, session: str) -> Iterator[int]:
+        """The session's file, locked: nobody else writes to it, in this process or another."""
         path = self._path(session)
         try:
-            held = os.open(path, os.O_RDWR | os.O_NOFOLLOW)
+            held = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK)
         except FileNotFoundError as error:
             raise _unknown(session) from error
         except OSError as error:
             raise StoreError(f"cannot open the upload: {error.strerror}", artifact=session) from error
         try:
+            self._lock(held, session)
             try:
-                fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise StoreError(
-                    "another request writes to this upload",
-                    artifact=session,
-                    hint="try again when it ended",
-                    retryable=True,
-                ) from error
+                ours = os.path.samestat(os.fstat(held), path.lstat())
+            except FileNotFoundError:
+                ours = False
+            if not ours:  # it ended while we waited
+                raise _unknown(session)
             yield held
         finally:
             os.close(held)
+
+    def _lock(self, held: int, session: str) -> None:
+        end = time.monotonic() + self._patience
+        while True:
+            try:
+                fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                if time.monotonic() >= end:
+                    raise StoreError(
+                        "another request writes to this upload",
+                        artifact=session,
+                        hint="try again when it ended",
+                        retryable=True,
+                    ) from error
+                time.sleep(_POLL)
+            else:
+                return
 
 
 def _hash(held: int, digest: Digest, path: Path) -> str:

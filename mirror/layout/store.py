@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import threading
 import time
 from contextlib import contextmanager, suppress
@@ -14,18 +15,21 @@ from bundlectl.errors import ContentError, StoreError
 from bundlectl.events import ignore
 from mirror.layout.blobs import BlobDirectory
 from mirror.layout.checking import Problem, StoreStats, find_needed, hash_blobs
+from mirror.layout.collecting import Collected, GarbageCollector
 from mirror.layout.collection_files import CollectionFiles
 from mirror.layout.filesystem import fsync_directory, locked, mapped_errors, read_small, regular_size, write_atomically
 from mirror.layout.index import IndexFile, adopted_records, foreign_entries
+from mirror.layout.leases import oldest_lease
 from mirror.layout.log import RefLog
+from mirror.layout.manifests import load_manifest
 from mirror.layout.newest import NewestFile
-from mirror.layout.repository import LayoutRepository, load_manifest
+from mirror.layout.repository import LayoutRepository
 from mirror.layout.sessions import UploadSessions
 from mirror.oci.digest import Digest
 from mirror.oci.manifest import canonical_json
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Hashable, Iterator, Mapping
     from types import TracebackType
 
     from bundlectl.events import Listener
@@ -97,7 +101,7 @@ class Store:
             else:
                 _make_directories(path)
                 store._log.heal(store._recover)
-                store._remove_stale()
+                store.remove_stale()
         except BaseException:
             store._log.close()
             raise
@@ -121,6 +125,11 @@ class Store:
         """Names of all repositories that hold something, sorted."""
         with self._log.reading() as table:
             return table.repositories()
+
+    def released(self) -> set[str]:
+        """Names of the repositories that hold more than what was pushed: what a release put there."""
+        with self._log.reading() as table:
+            return table.released()
 
     def refs(self) -> list[Ref]:
         """All refs, sorted by repository, tag and digest."""
@@ -168,6 +177,23 @@ class Store:
         """Bytes of a blob; None when it is not there, or not a regular file."""
         return self._blobs.size(digest)
 
+    def touch(self, digest: Digest, *, within: float = 0.0) -> int | None:
+        """Like `size`, for who may be about to name the blob: `gc` spares it for as long as if it had just come.
+
+        Args:
+            digest: of the blob.
+            within: a blob that came, or was touched, in as many seconds is left alone.
+
+        Raises:
+            StoreError: the store cannot be written.
+        """
+        return self._blobs.touch(digest, within=within)
+
+    def is_forgotten(self, repository: str, digest: Digest) -> bool:
+        """Whether a manifest or blob was deleted from a repository, whatever else of the store needs it."""
+        with self._log.reading() as table:
+            return table.is_forgotten(repository, digest)
+
     def arrived(self, digest: Digest, size: int) -> int:
         """How many of a blob's ``size`` bytes lie on the disk already, as the blob or as its partial file."""
         return self._blobs.arrived(digest, size)
@@ -209,14 +235,14 @@ class Store:
 
     # Uploads whose digest comes last
 
-    def begin_session(self) -> str:
-        """Start an upload and return its name (32 hex digits).
+    def begin_session(self, algorithm: str = "sha256") -> str:
+        """Start an upload, for a digest of that algorithm, and return its name (32 hex digits).
 
         Raises:
             StoreError: the store cannot be written.
         """
         self._check_writable()
-        return self._sessions.begin()
+        return self._sessions.begin(algorithm)
 
     def append(self, session: str, reader: BlobReader, *, at: int | None = None) -> int:
         """Append to an upload what ``reader`` gives; what arrived before an error stays.
@@ -227,7 +253,7 @@ class Store:
         Raises:
             MissingError: no such upload.
             ContentError: the upload does not stand at ``at``.
-            StoreError: the disk is full, or another request writes to it (then retryable).
+            StoreError: the disk is full, or another request keeps writing to it (then retryable).
         """
         self._check_writable()
         return self._sessions.append(session, reader, at=at)
@@ -263,10 +289,11 @@ class Store:
 
         Raises:
             UsageError: it cannot be a name.
+            MissingError: a blob that the lock lists is not there.
             StoreError: the store cannot be written.
         """
         self._check_writable()
-        self._collections.put(name, lock, signature)
+        self._collections.put(name, lock, signature, is_here=lambda digest: self._blobs.size(digest) is not None)
 
     def collections(self) -> dict[str, bytes]:
         """The bytes of every collection's lock by name, sorted.
@@ -275,6 +302,14 @@ class Store:
             ContentError: one is not a regular file, or too large.
         """
         return self._collections.all()
+
+    def collections_state(self) -> Hashable:
+        """Something that changes whenever a collection or its signature does.
+
+        Raises:
+            StoreError: it cannot be read.
+        """
+        return self._collections.state()
 
     def collection_signature(self, name: str) -> bytes | None:
         """The signature that was kept with a collection's lock; None where there is none.
@@ -349,7 +384,7 @@ class Store:
                 "different",
                 str(path),
                 None,
-                "the log of refs was damaged by a power cut or a failing disk: refs may be missing or old; "
+                "the log of refs was lost, or damaged by a power cut or a failing disk: refs may be missing or old; "
                 "run your downloads again, then remove this file",
             )
 
@@ -378,6 +413,43 @@ class Store:
             partial_bytes=sum(_directory_bytes(own / name) for name in ("partial", "uploads")),
         )
 
+    def gc(self, *, grace: float, dry_run: bool = False, cancelled: threading.Event | None = None) -> Collected:
+        """Remove blobs that no ref, no referrer of something named and no collection names.
+
+        Others may read and write the store meanwhile. What was named when its writer was told so
+        stays, also when this is killed.
+
+        Args:
+            grace: seconds that a blob is kept though nothing names it: a push sends blobs first. What a
+                running download has fetched stays in any case.
+            dry_run: change nothing, and tell what would go.
+            cancelled: ends the work early, with an `InterruptError`, when set.
+
+        Raises:
+            ContentError: what the store names cannot be told for sure; nothing that it may name was removed.
+            InterruptError: cancelled.
+            StoreError: the store cannot be written.
+        """
+        self._check_writable()
+        collector = GarbageCollector(self.path, log=self._log, blobs=self._blobs, collections=self._collections)
+        return collector.collect(grace=grace, dry_run=dry_run, cancelled=cancelled or threading.Event())
+
+    def remove_stale(self) -> None:
+        """Remove temporary files, and uploads that got nothing for a week. Done by `open`; for who keeps a store open.
+
+        Raises:
+            StoreError: the store cannot be written.
+        """
+        oldest = time.time() - _STALE_SECONDS
+        for name in ("tmp", "uploads"):
+            directory = self.path / "bundlectl" / name
+            with mapped_errors(directory, action="clean"):
+                for path in directory.iterdir():
+                    with suppress(FileNotFoundError, IsADirectoryError, PermissionError):
+                        if path.lstat().st_mtime < oldest:
+                            path.unlink()
+        oldest_lease(self.path / "bundlectl" / "fetching")  # removes those of the dead
+
     def flush(self) -> None:
         """Bring refs to disk and ``index.json`` up to date.
 
@@ -397,6 +469,7 @@ class Store:
             self._log.flush()
         finally:
             self._log.close()
+            self._blobs.close()
 
     def __enter__(self) -> Self:
         return self
@@ -419,27 +492,22 @@ class Store:
             )
 
     def _recover(self) -> list[Record]:
-        """The records for a log that is not there: what ``index.json`` names and is intact."""
-        path = self._index.path
-        size = regular_size(path)
-        if not size:
-            return []
-        raw = read_small(path, limit=_INDEX_LIMIT, artifact=str(path))
-        kept = self.path / "bundlectl" / "index.json.adopted"
-        if foreign_entries(raw):
-            write_atomically(kept, raw, scratch=self.path / "bundlectl" / "tmp")
-        return list(adopted_records(raw, lambda descriptor: load_manifest(self._blobs, descriptor)))
+        """The records for a log that is not there: what ``index.json`` names and is intact.
 
-    def _remove_stale(self) -> None:
-        """Remove temporary files and uploads that nobody can still be writing."""
-        oldest = time.time() - _STALE_SECONDS
-        for name in ("tmp", "uploads"):
-            directory = self.path / "bundlectl" / name
-            with mapped_errors(directory, action="clean"):
-                for path in directory.iterdir():
-                    with suppress(FileNotFoundError, IsADirectoryError, PermissionError):
-                        if path.lstat().st_mtime < oldest:
-                            path.unlink()
+        Where there was a log it may have named more: that is kept in mind as a damaged log is, so that
+        `gc` does not take what it named for what nothing names.
+        """
+        size = regular_size(self._index.path)
+        raw = read_small(self._index.path, limit=_INDEX_LIMIT, artifact=str(self._index.path)) if size else b""
+        own = self.path / "bundlectl"
+        if foreign_entries(raw):
+            kept = own / "index.json.adopted"
+            if regular_size(kept) is not None:
+                kept = own / f"index.json.adopted-{secrets.token_hex(4)}"
+            write_atomically(kept, raw, scratch=own / "tmp")
+        if (not raw or self._index.is_ours(raw)) and next(self._blobs.digests(), None):
+            write_atomically(own / f"refs.log.damaged-{secrets.token_hex(4)}", b"", scratch=own / "tmp")
+        return list(adopted_records(raw, lambda descriptor: load_manifest(self._blobs, descriptor)))
 
 
 def _no_store(path: Path) -> StoreError:
@@ -481,6 +549,7 @@ def _make_directories(path: Path) -> None:
     with mapped_errors(path, action="make"):
         for name in (
             "bundlectl/tmp",
+            "bundlectl/fetching",
             "bundlectl/partial",
             "bundlectl/uploads",
             "bundlectl/collections",

@@ -10,22 +10,25 @@ import errno
 import secrets
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
-from bundlectl.errors import BundlectlError, StoreError, TransportError
+from bundlectl.errors import BundlectlError, MissingError, StoreError, TransportError
 from bundlectl.events import Listener, Notice, ignore
 from mirror.server import files, manifests, page, pull, upload
 from mirror.server.auth import Access, AccessPolicy
+from mirror.server.limits import Limits, StoreGuard
 from mirror.server.message import BlobBody, RefusedError, Request, Response, json_response, refusal
-from mirror.server.metrics import CONTENT_TYPE
+from mirror.server.metrics import CONTENT_TYPE, Metrics
 from mirror.server.paths import Kind, Route, parse_path
-from mirror.server.service import DescribeCollection, FindFile, ListNames, Names, ResolveName, Service
+from mirror.server.remembered import ReadManifests
+from mirror.server.service import FindFile, ListNames, Names, ResolveName, Service
 
 if TYPE_CHECKING:
     from mirror.layout.store import Store
-    from mirror.server.metrics import Metrics
+    from mirror.server.describing import Description
 
 __all__ = ["AccessRecord", "Registry", "Sending", "ServerOptions"]
 
@@ -58,11 +61,15 @@ class ServerOptions:
 
     Args:
         access_log: called once for each answered request, from any thread.
-        describe_collection: one line about a collection for the page.
+        limits: on uploads.
+        metrics: where requests are counted; by default in this process alone.
+        description: what the page tells of releases and signatures.
     """
 
     access_log: Callable[[AccessRecord], None] | None = None
-    describe_collection: DescribeCollection | None = None
+    limits: Limits = field(default_factory=Limits)
+    metrics: Metrics = field(default_factory=Metrics)
+    description: Description | None = None
 
 
 @dataclass(slots=True)
@@ -157,7 +164,10 @@ class Registry:
             store=store,
             names=Names(resolve_name, list_names),
             files=files,
-            describe_collection=self._options.describe_collection,
+            manifests=ReadManifests(store),
+            guard=StoreGuard(store.path, self._options.limits),
+            metrics=self._options.metrics,
+            description=self._options.description,
         )
 
     @property
@@ -189,6 +199,15 @@ class Registry:
         self._finished(exchange, response.status, len(body))
         return [body] if body else []
 
+    def refused(self, client: str, method: str, path: str, status: int) -> None:
+        """Count and log a request that the server answered by itself: it was none, too large or too late."""
+        metrics = self._service.metrics
+        metrics.begin()
+        metrics.finish(method, "none", status, sent=0, received=0)
+        if self._options.access_log:
+            record = AccessRecord(secrets.token_hex(8), client, None, method, path, status, 0, 0, 0.0)
+            self._options.access_log(record)
+
     def _answer(self, exchange: _Exchange) -> Response:
         try:
             request = exchange.request = Request.from_environ(exchange.environ)
@@ -201,6 +220,8 @@ class Registry:
             return refusal(RefusedError(400, "SIZE_INVALID", error.message))
         except StoreError as error:
             self._failed(exchange, error)
+            if isinstance(error.__cause__, OSError) and error.__cause__.errno in _FULL:
+                return refusal(RefusedError(507, "UNKNOWN", "the disk of this registry is full"))
             return refusal(RefusedError(500, "UNKNOWN", "the store cannot be used; see the log of the server"))
         except Exception as error:  # noqa: BLE001 -- no request, however odd, may end the server
             self._failed(exchange, error)
@@ -217,16 +238,26 @@ class Registry:
         action, answer = found
         if action:
             exchange.user = self._access.authorize(request, action)
+        if route.kind in _UPLOADING and request.method in _SENDING:
+            self._admit(request, route)
         response = answer(self._service, request, route)
         if route.kind == "api" and exchange.user is None and self._access.ping_challenge:
             response.headers.append(self._access.ping_challenge)
         return response
 
+    def _admit(self, request: Request, route: Route) -> None:
+        arrived = 0
+        if route.kind == "upload":
+            with suppress(MissingError):
+                arrived = self._service.store.session_size(route.leaf)
+        self._service.guard.admit_upload(request, opens=route.kind == "uploads", arrived=arrived)
+
     def _finished(self, exchange: _Exchange, status: int, sent: int) -> None:
         request = exchange.request
         received = request.input.received if request and request.input else 0
         method = exchange.environ["REQUEST_METHOD"]
-        self._service.metrics.finish(method, exchange.kind, status, sent=sent, received=received)
+        seconds = time.monotonic() - exchange.started
+        self._service.metrics.finish(method, exchange.kind, status, sent=sent, received=received, seconds=seconds)
         if self._options.access_log:
             self._options.access_log(
                 AccessRecord(
@@ -238,7 +269,7 @@ class Registry:
                     status,
                     received,
                     sent,
-                    time.monotonic() - exchange.started,
+                    seconds,
                 )
             )
 
@@ -255,19 +286,28 @@ def _ping(service: Service, request: Request, route: Route) -> Response:
 
 
 def _health(service: Service, request: Request, route: Route) -> Response:
-    del service, request, route
-    return Response(200, [("Content-Type", "text/plain; charset=utf-8")], b"ok")
+    del request, route
+    ailment = service.guard.ailment(writable=not service.store.read_only)
+    headers = [("Content-Type", "text/plain; charset=utf-8"), ("Cache-Control", "no-store")]
+    return Response(503, headers, ailment.encode()) if ailment else Response(200, headers, b"ok")
 
 
 def _metrics(service: Service, request: Request, route: Route) -> Response:
     del request, route
-    return Response(200, [("Content-Type", CONTENT_TYPE)], service.metrics.render())
+    gauges = {"upload_sessions": ("Uploads that are open.", service.guard.sessions())}
+    free = service.guard.free_bytes()
+    if free is not None:
+        gauges["store_free_bytes"] = ("Bytes that the disk of the store has left.", free)
+    return Response(200, [("Content-Type", CONTENT_TYPE)], service.metrics.render(gauges))
 
 
 def _reading(answer: _Answer) -> dict[str, tuple[Literal["pull", "push"] | None, _Answer]]:
     return {"GET": ("pull", answer), "HEAD": ("pull", answer)}
 
 
+_UPLOADING: Final = frozenset({"uploads", "upload"})
+_SENDING: Final = frozenset({"POST", "PATCH", "PUT"})
+_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 _API: Final = frozenset({"api", "catalog", "tags", "manifest", "blob", "uploads", "upload", "referrers"})
 _ROUTES: Final[dict[Kind, dict[str, tuple[Literal["pull", "push"] | None, _Answer]]]] = {
     "page": _reading(page.get_page),

@@ -17,7 +17,7 @@ from bundlectl.errors import ConfigError, UsageError
 from mirror.server.message import RefusedError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
     from mirror.server.message import Request
@@ -29,6 +29,7 @@ _COST_MAX: Final = 16
 _PASSWORD_MAX: Final = 72  # bytes; bcrypt ignores or refuses what is behind
 _FILE_MAX: Final = 1024 * 1024
 _CHECKS_AT_ONCE: Final = 2
+_CHECK_WAIT: Final = 10.0  # seconds
 _NOBODY: Final = "$2b$10$" + "." * 53  # well-formed, matches nothing: unknown users cost the same
 _BASIC_MAX: Final = 4096
 
@@ -65,6 +66,7 @@ def access_policy(
     host: str,
     tls: bool,
     htpasswd: bool,
+    htpasswd_pull: bool = False,
     anonymous_pull: bool = False,
     anonymous_push: bool = False,
     read_only: bool = False,
@@ -72,13 +74,15 @@ def access_policy(
     """Decide what the flags of ``serve`` mean (``cli.md``).
 
     Without htpasswd everyone may pull; loopback may push; any other address is read-only unless
-    ``anonymous_push`` says otherwise. With htpasswd, users may pull and push, and others only what
-    the anonymous flags allow. Who may push may also pull: every push begins by asking.
+    ``anonymous_push`` says otherwise. With htpasswd, users may pull and push, those of
+    ``htpasswd_pull`` pull, and others only what the anonymous flags allow. Who may push may also
+    pull: every push begins by asking.
 
     Args:
         host: the listen address.
         tls: whether connections are encrypted.
-        htpasswd: whether there are users.
+        htpasswd: whether there are users who may push and pull.
+        htpasswd_pull: whether there are users who may pull alone.
         anonymous_pull: ``--anonymous-pull``.
         anonymous_push: ``--anonymous-push``.
         read_only: ``--read-only``.
@@ -89,26 +93,43 @@ def access_policy(
     """
     if read_only and anonymous_push:
         raise UsageError("--read-only and --anonymous-push contradict each other", hint="leave out one of them")
-    if htpasswd and not tls and not is_loopback(host):
+    users = htpasswd or htpasswd_pull
+    if users and not tls and not is_loopback(host):
         raise ConfigError(
             "passwords would cross the network unencrypted",
             artifact=host,
             hint="add --tls-cert and --tls-key, or --tls-self-signed, or listen on 127.0.0.1",
         )
-    push_without_name = not read_only and (anonymous_push or (not htpasswd and is_loopback(host)))
+    push_without_name = not read_only and (anonymous_push or (not users and is_loopback(host)))
     return AccessPolicy(
-        anonymous_pull=anonymous_pull or push_without_name or not htpasswd,
+        anonymous_pull=anonymous_pull or push_without_name or not users,
         anonymous_push=push_without_name,
         writable=not read_only and (htpasswd or push_without_name),
     )
 
 
-def load_users(path: Path) -> Users:
-    """Read an htpasswd file.
+def load_users(both: Path | None, pull_only: Path | None = None) -> Users:
+    """Read htpasswd files.
+
+    Args:
+        both: of users who may push and pull.
+        pull_only: of users who may pull.
 
     Raises:
-        ConfigError: it cannot be read, or an entry is not bcrypt.
+        ConfigError: one cannot be read, an entry is not bcrypt, or a user is in both.
     """
+    writers = _read_htpasswd(both) if both else {}
+    readers = _read_htpasswd(pull_only) if pull_only else {}
+    for user in sorted(writers.keys() & readers.keys()):
+        raise ConfigError(
+            f"the htpasswd files both name {user!r:.100}",
+            artifact=str(pull_only),
+            hint="whoever may push may pull: leave the user in --htpasswd, or in --htpasswd-pull",
+        )
+    return Users(writers | readers, pull_only=readers.keys())
+
+
+def _read_htpasswd(path: Path) -> dict[str, str]:
     try:
         with path.open("rb") as file:
             raw = file.read(_FILE_MAX + 1)
@@ -116,7 +137,7 @@ def load_users(path: Path) -> Users:
         raise ConfigError(f"cannot read the htpasswd file: {error.strerror}", artifact=str(path)) from error
     if len(raw) > _FILE_MAX:
         raise ConfigError("the htpasswd file is larger than 1 MiB", artifact=str(path))
-    return Users(parse_htpasswd(raw, origin=str(path)))
+    return parse_htpasswd(raw, origin=str(path))
 
 
 def parse_htpasswd(raw: bytes, *, origin: str) -> dict[str, str]:
@@ -175,18 +196,20 @@ class Users:
 
     Args:
         hashes: user to bcrypt hash.
+        pull_only: those of them who may not push.
 
     Raises:
         ConfigError: the bcrypt library is not installed.
     """
 
-    def __init__(self, hashes: Mapping[str, str]) -> None:
+    def __init__(self, hashes: Mapping[str, str], *, pull_only: Iterable[str] = ()) -> None:
         try:
             import bcrypt  # noqa: PLC0415 -- only needed with htpasswd
         except ImportError as error:
             raise ConfigError("an htpasswd file needs the bcrypt library", hint="pip install bcrypt") from error
         self._bcrypt = bcrypt
         self._hashes = dict(hashes)
+        self._pull_only = frozenset(pull_only)
         self._key = secrets.token_bytes(32)
         self._seen: dict[str, bytes] = {}
         self._slots = threading.BoundedSemaphore(_CHECKS_AT_ONCE)
@@ -194,8 +217,16 @@ class Users:
     def __repr__(self) -> str:
         return f"Users({len(self._hashes)})"
 
+    def may_push(self, user: str) -> bool:
+        """Whether a user has the right to push, too."""
+        return user not in self._pull_only
+
     def verify(self, user: str, password: str) -> bool:
-        """Whether this is the password of ``user``."""
+        """Whether this is the password of ``user``.
+
+        Raises:
+            RefusedError: 503, too many passwords are being checked already.
+        """
         raw = password.encode()
         mark = hmac.new(self._key, user.encode() + b"\0" + raw, hashlib.sha256).digest()
         seen = self._seen.get(user)
@@ -204,11 +235,14 @@ class Users:
         if len(raw) > _PASSWORD_MAX or b"\0" in raw:
             return False
         hashed = self._hashes.get(user)
-        with self._slots:
-            try:
-                matched = self._bcrypt.checkpw(raw, (hashed or _NOBODY).encode())
-            except ValueError:
-                return False
+        if not self._slots.acquire(timeout=_CHECK_WAIT):
+            raise RefusedError(503, "UNKNOWN", "too many passwords to check", headers=[("Retry-After", "5")])
+        try:
+            matched = self._bcrypt.checkpw(raw, (hashed or _NOBODY).encode())
+        except ValueError:
+            return False
+        finally:
+            self._slots.release()
         if not matched or hashed is None:
             return False
         self._seen[user] = mark
@@ -247,6 +281,8 @@ class Access:
         allowed = self._policy.anonymous_pull if action == "pull" else self._policy.anonymous_push
         if user is None and not allowed:
             raise self._unauthorized("authentication required")
+        if action == "push" and user is not None and self._users and not self._users.may_push(user):
+            raise RefusedError(403, "DENIED", "this user may pull, not push")
         return user
 
     def _check_writable(self, request: Request) -> None:

@@ -1,58 +1,58 @@
-"""cheroot's HTTP server with tighter bounds and cheaper connections.
+"""Requests and connections of the HTTP server: cheroot's, with tighter bounds and fewer steps.
 
 cheroot parses HTTP; nothing here does. What is added refuses what a parser may read in two ways
-(repeated or folded length headers, both lengths at once, odd header names), bounds what it would
-read into memory (chunk lines, chunks, bodies that nobody reads), keeps the accepting thread from
-waiting for anyone, and moves bytes with fewer copies.
+(repeated lengths, both lengths at once, folded lines, control characters, odd header names), bounds
+what it would read into memory (chunk lines, chunks, bodies that nobody reads), gives up a connection
+whose framing is in doubt, and sends an answer in one piece.
 """
 
 from __future__ import annotations
 
 import errno
-import io
-import logging
-import math
+import os
 import re
-import select
 import socket
-import ssl
-import sys
 import time
-from contextlib import contextmanager, suppress
+from contextlib import suppress
+from email.utils import formatdate
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
-from cheroot import errors
-from cheroot.server import ChunkedRFile, HeaderReader, HTTPConnection, HTTPRequest, KnownLengthRFile
-from cheroot.ssl import Adapter
-from cheroot.wsgi import Gateway_10, Server
+from cheroot.server import ChunkedRFile, HeaderReader, HTTPConnection, HTTPRequest, KnownLengthRFile, SizeCheckWrapper
+from cheroot.wsgi import Gateway_10
 
-from bundlectl.events import Listener, Notice
 from mirror.server.app import Sending
+from mirror.server.streams import Channel, Reader, Writer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    import io
+    from collections.abc import Callable
 
-__all__ = ["LeanServer", "TlsAdapter"]
+    from mirror.server.threads import LeanServer
+
+__all__ = ["Connection", "Gateway"]
 
 _CRLF: Final = b"\r\n"
 _TOKEN: Final = re.compile(rb"[!#$%&'*+.^`|~0-9A-Za-z_-]+")
 _LENGTH: Final = re.compile(rb"[0-9]{1,18}")
 _CHUNK_LINE: Final = re.compile(rb"[0-9A-Fa-f]{1,15}[ \t]*(?:;[^\r\n]*)?\r\n")
 _SINGLE: Final = frozenset({b"Content-Length", b"Host", b"Authorization", b"Content-Type", b"Content-Range", b"Range"})
+_LINE_BREAK: Final = re.compile(r"[\r\n\0]")
+_TARGET: Final = re.compile(rb"[^\x00-\x20\x7f]+")
+_VERSIONS: Final = frozenset({b"HTTP/1.0", b"HTTP/1.1"})
 
-_HEADERS_MAX: Final = 64 * 1024
 _LINE_MAX: Final = 8 * 1024
 _CHUNK_MAX: Final = 16 * 1024 * 1024
 _TRAILERS_MAX: Final = 64
-_READ_BUFFER: Final = 64 * 1024
 _DRAIN_BLOCK: Final = 256 * 1024
 _DRAIN_MAX: Final = 4 * 1024 * 1024
 _LINGER: Final = 1.0
-_IDLE: Final = 60.0
 _HANDSHAKE: Final = 10.0
 _PROMPT: Final = 10.0
-_NEXT_REQUEST_MS: Final = 10
-_CONNECTIONS_MAX: Final = 512
+_NEXT_REQUEST: Final = 0.01
+_LARGE: Final = 1024 * 1024
+_ONE_PIECE: Final = 64 * 1024
+"""Bytes of a blob up to which it is sent together with the headers."""
 
 
 class _Headers(dict[bytes, bytes]):
@@ -64,11 +64,42 @@ class _Headers(dict[bytes, bytes]):
         super().__setitem__(key, value)
 
 
+@lru_cache(maxsize=256)
+def _header_name(name: bytes) -> bytes:
+    if not _TOKEN.fullmatch(name):
+        raise ValueError("Illegal header name.")
+    return name.title()
+
+
+@lru_cache(maxsize=256)
+def _variable(name: bytes) -> str:
+    """The name of a header in a WSGI environ (PEP 3333)."""
+    key = name.decode("latin-1").upper().replace("-", "_")
+    return key if key in ("CONTENT_TYPE", "CONTENT_LENGTH") else f"HTTP_{key}"
+
+
+class _HeaderLines:
+    """The lines of a request's head, of which no two programs may make different things (RFC 9112, 2.2 and 5.2)."""
+
+    def __init__(self, rfile: SizeCheckWrapper) -> None:
+        self._rfile = rfile
+
+    def readline(self) -> bytes:
+        line: bytes = self._rfile.readline()
+        if line.startswith((b" ", b"\t")):
+            raise ValueError("A header is folded.")
+        if b"\r" in line[:-2] or b"\0" in line:
+            raise ValueError("A header has a control character.")
+        return line
+
+
 class _HeaderReader(HeaderReader):
+    def __call__(self, rfile: SizeCheckWrapper, hdict: dict[bytes, bytes] | None = None) -> dict[bytes, bytes]:
+        found: dict[bytes, bytes] = super().__call__(_HeaderLines(rfile), hdict)
+        return found
+
     def _transform_key(self, key_name: bytes) -> bytes:
-        if not _TOKEN.fullmatch(key_name):
-            raise ValueError("Illegal header name.")
-        return key_name.title()
+        return _header_name(key_name)
 
     def _allow_header(self, key_name: bytes) -> bool:
         # In a WSGI environ Content_Length and Content-Length are the same variable.
@@ -97,31 +128,53 @@ class _ChunkFraming:
         return data
 
 
+class _Input:
+    """A request's body, ``wsgi.input``. After an error nobody knows where it stands, and it is not read again."""
+
+    def __init__(self, rfile: KnownLengthRFile | ChunkedRFile) -> None:
+        self._rfile = rfile
+        self._broken = False
+
+    def read(self, size: int) -> bytes:
+        if self._broken:
+            raise ValueError("The body broke before.")
+        self._broken = True
+        data: bytes = self._rfile.read(size)
+        self._broken = False
+        return data
+
+
 class _Request(HTTPRequest):
     header_reader = _HeaderReader()
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 -- cheroot's own
         super().__init__(*args, **kwargs)
         self.inheaders = _Headers()
-        self.unread = False
+        self.head = ""
+        """Status line and headers of the answer, as the application said them."""
+        self.ends = True
+        """Whether the client can tell where the answer ends."""
 
     def parse_request(self) -> None:
-        with self.conn.rfile.promptly(self.conn.socket):
+        self.conn.channel.restart()
+        with self.conn.channel.promptly(_PROMPT):
             super().parse_request()
 
     def read_request_line(self) -> bool:
         try:
-            return bool(super().read_request_line())  # type: ignore[no-untyped-call]
+            if not super().read_request_line():  # type: ignore[no-untyped-call]
+                return False
         except ValueError:  # urlsplit's opinion of //[
             self.simple_response("400 Bad Request", "Malformed Request-URI")
             return False
+        # urlsplit drops tabs and line breaks, int() takes +1 for 1: others may not.
+        if not _TARGET.fullmatch(self.uri) or self.request_protocol not in _VERSIONS:
+            self.simple_response("400 Bad Request", "Malformed Request-Line")
+            return False
+        return True
 
     def read_request_headers(self) -> bool:
-        try:
-            if not super().read_request_headers():  # type: ignore[no-untyped-call]
-                return False
-        except UnboundLocalError:  # the first header line is a continuation of nothing
-            self.simple_response("400 Bad Request", "Illegal header line.")
+        if not super().read_request_headers():  # type: ignore[no-untyped-call]
             return False
         length = self.inheaders.get(b"Content-Length")
         coding = self.inheaders.get(b"Transfer-Encoding")
@@ -133,6 +186,15 @@ class _Request(HTTPRequest):
             return False
         return True
 
+    def simple_response(self, status: str, msg: str = "") -> None:
+        """Refuse what never gets to the application; the connection ends with it."""
+        self.conn.unread = True
+        super().simple_response(status, msg)
+        method, path = getattr(self, "method", b""), getattr(self, "path", b"")
+        self.server.refused(
+            self.conn.remote_addr or "", method.decode("latin-1"), path.decode(errors="replace"), status
+        )
+
     def respond(self) -> None:
         """Answer through the gateway; cheroot's own, with the bounded framing."""
         if self.chunked_read:
@@ -140,23 +202,37 @@ class _Request(HTTPRequest):
             self.rfile = ChunkedRFile(self.framing, 0)
         else:
             self.rfile = KnownLengthRFile(self.conn.rfile, int(self.inheaders.get(b"Content-Length", 0)))
+        self.input = _Input(self.rfile)
         self.server.gateway(self).respond()
-        self.ensure_headers_sent()
-        if self.chunked_write:
-            self.conn.wfile.write(b"0\r\n\r\n")
 
     def send_headers(self) -> None:
-        """Finish the body before answering, or give up the connection: the rest is no request."""
+        """Send the headers by themselves: the body is sent in parts."""
+        self.conn.wfile.write(self._head())
+
+    def answer(self, body: bytes) -> None:
+        """Send headers and body in one piece: two would be two packets."""
+        self.sent_headers = True
+        self.conn.wfile.write(self._head() + body)
+
+    def _head(self) -> bytes:
+        """Finish the request's body before answering, or give up the connection: the rest is no request."""
         if not self._drained():
             self.close_connection = self.conn.unread = True
-        super().send_headers()
+        if not self.ends or not self.server.ready:
+            self.close_connection = True
+        kept = ""
+        if self.close_connection:
+            kept = "Connection: close\r\n"
+        elif self.response_protocol != "HTTP/1.1":
+            kept = "Connection: Keep-Alive\r\n"
+        return f"HTTP/1.1 {self.head}{kept}{_common_headers(int(time.time()))}\r\n".encode("latin-1")
 
     def _drained(self) -> bool:
         """Read what the application left of the body, if it is not much."""
         if not self.chunked_read and not self.rfile.remaining:
             return True
         try:
-            with self.conn.rfile.promptly(self.conn.socket):
+            with self.conn.channel.promptly(_PROMPT):
                 return self._drained_chunks() if self.chunked_read else self._drained_length()
         except (OSError, ValueError):
             return False
@@ -165,90 +241,37 @@ class _Request(HTTPRequest):
         if self.rfile.remaining > _DRAIN_MAX:
             return False
         while self.rfile.remaining:
-            if not self.rfile.read(_DRAIN_BLOCK):
+            if not self.input.read(_DRAIN_BLOCK):
                 return False
         return True
 
     def _drained_chunks(self) -> bool:
         left = _DRAIN_MAX
         while left > 0 and not self.rfile.closed:
-            left -= len(self.rfile.read(_DRAIN_BLOCK))
+            left -= len(self.input.read(_DRAIN_BLOCK))
         if not self.rfile.closed:
             return False
         self.framing.trailers = True
         return all(count < _TRAILERS_MAX for count, _ in enumerate(self.rfile.read_trailer_lines()))
 
 
-class _RawReader(socket.SocketIO):
-    """A socket that on demand says that it has nothing now, instead of waiting."""
-
-    dry = False
-    until = math.inf
-
-    def readinto(self, buffer: Any) -> int | None:  # noqa: ANN401 -- a buffer, as in the base class
-        if self.dry:
-            return None
-        if time.monotonic() > self.until:
-            raise TimeoutError("timed out")
-        return super().readinto(buffer)
+@lru_cache(maxsize=4)
+def _common_headers(second: int) -> str:
+    return f"Date: {formatdate(second, usegmt=True)}\r\nServer: bundlectl\r\n"
 
 
-class _Reader(io.BufferedReader):
-    """cheroot's reader in C; it asks ``has_data`` whether a pipelined request was read already."""
+class Connection(HTTPConnection):
+    """A connection, of which an idle one holds no thread."""
 
-    bytes_read = 0
-
-    def __init__(self, sock: socket.socket) -> None:
-        self._raw_reader = _RawReader(sock, "r")
-        super().__init__(self._raw_reader, _READ_BUFFER)
-
-    @contextmanager
-    def promptly(self, sock: socket.socket) -> Iterator[None]:
-        """Bound what is read meanwhile by a time in all: who drips bytes would else hold a worker for good."""
-        usual = sock.gettimeout()
-        sock.settimeout(_PROMPT)
-        self._raw_reader.until = time.monotonic() + _PROMPT
-        try:
-            yield
-        finally:
-            self._raw_reader.until = math.inf
-            sock.settimeout(usual)
-
-    def has_data(self) -> bool:
-        self._raw_reader.dry = True
-        try:
-            return bool(self.peek(1))
-        finally:
-            self._raw_reader.dry = False
-
-
-class _Writer:
-    """Unbuffered; the socket's time limit holds for each part that is sent, not for all of it."""
-
-    bytes_written = 0
-
-    def __init__(self, sock: socket.socket) -> None:
-        self._sock = sock
-
-    def write(self, data: bytes) -> int:
-        sent = self._sock.send(data)
-        if sent < len(data):
-            view = memoryview(data)[sent:]
-            while view:
-                view = view[self._sock.send(view) :]
-        return len(data)
-
-
-class _Connection(HTTPConnection):
     RequestHandlerClass = _Request
 
     def __init__(self, server: LeanServer, sock: socket.socket, makefile: object = None) -> None:
-        super().__init__(server, sock, lambda sock, mode, _: _Reader(sock) if "r" in mode else _Writer(sock))
+        self.channel = Channel(sock)
+        super().__init__(server, sock, lambda _, mode, __: (Reader if "r" in mode else Writer)(self.channel))
         del makefile
         self.unread = False
-        self._shaken = not isinstance(sock, ssl.SSLSocket)
-        self._poll = select.poll()
-        self._poll.register(sock, select.POLLIN)
+        self._shaken = not self.channel.encrypted
+        server.opened(self)
 
     def communicate(self) -> bool:
         """Answer requests for as long as the next one comes at once."""
@@ -264,12 +287,11 @@ class _Connection(HTTPConnection):
             self.server.active.pop(self, None)
 
     def _shake(self) -> bool:
-        self.socket.settimeout(_HANDSHAKE)
         try:
-            self.socket.do_handshake()
+            with self.channel.promptly(_HANDSHAKE):
+                self.channel.shake()
         except (OSError, ValueError):
             return False
-        self.socket.settimeout(self.server.timeout)
         self._shaken = True
         return True
 
@@ -277,14 +299,15 @@ class _Connection(HTTPConnection):
         """Wait a moment for the next request: giving the connection back costs two thread switches."""
         if not self.server.ready:
             return False
-        if self.rfile.has_data() or (isinstance(self.socket, ssl.SSLSocket) and self.socket.pending()):
+        if self.rfile.has_data():
             return True
-        return not self.server.requests.qsize and bool(self._poll.poll(_NEXT_REQUEST_MS))
+        return self.channel.is_readable(0 if self.server.requests.qsize else _NEXT_REQUEST)
 
     def close(self) -> None:
         """Close, after a client that still sends had its moment to read the answer."""
         if self.unread:
             self._linger()
+        self.server.closed(self)
         with suppress(OSError):
             super().close()
 
@@ -294,7 +317,7 @@ class _Connection(HTTPConnection):
         with suppress(OSError, ValueError):
             socket.socket.shutdown(self.socket, socket.SHUT_WR)
             while (left := deadline - time.monotonic()) > 0 and self.server.ready:
-                if self._poll.poll(min(left, 0.1) * 1000) and not socket.socket.recv(self.socket, _DRAIN_BLOCK):
+                if self.channel.is_readable(min(left, 0.1)) and not socket.socket.recv(self.socket, _DRAIN_BLOCK):
                     return
 
     def abort(self) -> None:
@@ -303,119 +326,84 @@ class _Connection(HTTPConnection):
             socket.socket.shutdown(self.socket, socket.SHUT_RDWR)
 
 
-class _Gateway(Gateway_10):
+class Gateway(Gateway_10):
+    """Between a request and the WSGI application."""
+
     def respond(self) -> None:
-        """Send the answer, a plain file over a plain socket without copying it through Python."""
+        """Send the answer: a small one in one piece, a plain file over a plain socket by the kernel."""
         response = self.req.server.wsgi_app(self.env, self.start_response)
         try:
-            fileno = response.fileno() if isinstance(response, Sending) else None
-            if fileno is not None and response.length and not isinstance(self.req.conn.socket, ssl.SSLSocket):
+            if isinstance(response, Sending):
+                self._send_blob(response)
+            elif isinstance(response, list):
+                self.req.answer(b"".join(response))
+            else:
                 self.req.ensure_headers_sent()
-                self._send_file(response, fileno)
-                return
-            for block in response:
-                self.write(block)
+                for block in response:
+                    self.req.conn.wfile.write(block)
         finally:
-            self.req.ensure_headers_sent()
             close = getattr(response, "close", None)
             if close:
                 close()
 
-    def _send_file(self, response: Sending, fileno: int) -> None:
-        with io.FileIO(fileno, closefd=False) as file:
-            response.sent = self.req.conn.socket.sendfile(file, response.offset, response.length)
-        if response.sent < response.length:
-            raise ConnectionAbortedError(errno.ECONNABORTED, "the file is shorter than it was a moment ago")
+    def _send_blob(self, response: Sending) -> None:
+        file = response.fileno()
+        if file is not None and response.length <= _ONE_PIECE:
+            data = os.pread(file, response.length, response.offset)
+            if len(data) == response.length:
+                self.req.answer(data)
+                response.sent = len(data)
+                return
+        self.req.ensure_headers_sent()
+        if response.length > _LARGE:
+            self.req.conn.channel.queue_little()
+        if file is not None and not self.req.conn.channel.encrypted:
+            response.sent = self.req.conn.wfile.send_file(file, offset=response.offset, length=response.length)
+            if response.sent < response.length:
+                raise ConnectionAbortedError(errno.ECONNABORTED, "the file is shorter than it was a moment ago")
+            return
+        for block in response:
+            self.req.conn.wfile.write(block)
 
+    def start_response(
+        self, status: str, headers: list[tuple[str, str]], exc_info: object = None
+    ) -> Callable[[bytes], None]:
+        """Take the status and headers of the answer (PEP 3333).
 
-class TlsAdapter(Adapter):
-    """TLS for accepted sockets; the handshake waits for a worker, so that no client holds up the others."""
+        Raises:
+            ValueError: one has a line break in it: what follows would be read as another header.
+        """
+        del exc_info
+        lines = [status, *(f"{name}: {value}" for name, value in headers)]
+        if any(_LINE_BREAK.search(line) for line in lines):
+            raise ValueError("a header of the answer has a line break")
+        self.req.head = "\r\n".join(lines) + "\r\n"
+        self.req.ends = status[:3] in ("204", "304") or any(name.lower() == "content-length" for name, _ in headers)
+        return self._unsupported
 
-    def __init__(self, context: ssl.SSLContext) -> None:
-        super().__init__(None, None)
-        self.context = context
+    @staticmethod
+    def _unsupported(_: bytes) -> None:
+        raise NotImplementedError("the application returns its body")
 
-    def bind(self, sock: socket.socket) -> socket.socket:
-        """Return the listening socket as it is."""
-        return sock
-
-    def wrap(self, sock: socket.socket) -> tuple[ssl.SSLSocket, dict[str, Any]]:
-        """Wrap an accepted socket."""
-        try:
-            wrapped = self.context.wrap_socket(sock, server_side=True, do_handshake_on_connect=False)
-        except (OSError, ValueError) as error:
-            sock.close()
-            raise errors.FatalSSLAlert(*error.args) from error
-        return wrapped, {}
-
-    def get_environ(self) -> dict[str, Any]:
-        """Nothing for the WSGI environ."""
-        return {}
-
-    def makefile(self, sock: socket.socket, mode: str = "r", bufsize: int = -1) -> Any:  # noqa: ANN401 -- cheroot's own
-        """Never called: connections make their own."""
-        raise NotImplementedError
-
-
-class LeanServer(Server):
-    """The server.
-
-    Args:
-        address: host and port, 0 for a free one.
-        app: the WSGI callable.
-        threads: workers; a blob transfer or a request holds one, an idle connection none.
-        listener: told what goes wrong in the server itself; what clients do wrong is not told.
-    """
-
-    ConnectionClass = _Connection
-    expiration_interval = 0.1  # seconds, also the longest wait of `stop` for the listening thread
-    max_request_header_size = _HEADERS_MAX
-    keep_alive_conn_limit = _CONNECTIONS_MAX
-
-    def __init__(self, address: tuple[str, int], app: Callable[..., Any], *, threads: int, listener: Listener) -> None:
-        super().__init__(
-            address,
-            app,
-            numthreads=threads,
-            max=threads,
-            server_name="bundlectl",
-            request_queue_size=128,
-            timeout=_IDLE,  # type: ignore[arg-type]  # the stub says int; sockets take float
-            shutdown_timeout=5,
-        )
-        self.gateway = _Gateway
-        self.active: dict[_Connection, None] = {}
-        self._listener = listener
-
-    def bind(self, family: int, type: int, proto: int = 0) -> socket.socket:  # noqa: A002 -- cheroot's name
-        """Make the listening socket; a refused one is closed, which cheroot forgets."""
-        sock: socket.socket = self.prepare_socket(self.bind_addr, family, type, proto, self.nodelay, self.ssl_adapter)
-        try:
-            sock.bind(self.bind_addr)
-        except OSError:
-            sock.close()
-            raise
-        self.socket = sock
-        self.bind_addr = self.resolve_real_bind_addr(sock)  # type: ignore[no-untyped-call]
-        return sock
-
-    def process_conn(self, conn: _Connection) -> None:
-        """Give a connection to a worker once it said something; a new one waits with the idle ones."""
-        if conn.last_used is not None:
-            super().process_conn(conn)
-        elif self.can_add_keepalive_connection:
-            self.put_conn(conn)
-        else:
-            conn.close()
-
-    def error_log(self, msg: str = "", level: int = logging.INFO, traceback: bool = False) -> None:  # noqa: FBT001, FBT002
-        """Tell the listener of errors of the server itself; cheroot would write to stderr."""
-        if level >= logging.ERROR:
-            error = sys.exc_info()[1] if traceback else None
-            detail = f" ({type(error).__name__}: {error})" if error else ""
-            self._listener(Notice("warning", f"the server had to drop a connection: {msg}{detail}"[:1000]))
-
-    def abort_all(self) -> None:
-        """End every transfer."""
-        for conn in self.active.copy():
-            conn.abort()
+    def get_environ(self) -> dict[str, Any]:  # type: ignore[override]  # the stub says None
+        """The WSGI environ (PEP 3333); nothing in it comes from this process's environment."""
+        req = self.req
+        environ = {
+            "PATH_INFO": req.path.decode("latin-1"),
+            "QUERY_STRING": req.qs.decode("latin-1"),
+            "REMOTE_ADDR": req.conn.remote_addr or "",
+            "REMOTE_PORT": str(req.conn.remote_port or ""),
+            "REQUEST_METHOD": req.method.decode("latin-1"),
+            "REQUEST_URI": req.uri.decode("latin-1"),
+            "SCRIPT_NAME": "",
+            "SERVER_NAME": "bundlectl",
+            "SERVER_PORT": str(req.server.bind_addr[1]),
+            "SERVER_PROTOCOL": req.request_protocol.decode("latin-1"),
+            "wsgi.input": req.input,
+            "wsgi.input_terminated": bool(req.chunked_read),
+            "wsgi.multithread": True,
+            "wsgi.url_scheme": req.scheme.decode("latin-1"),
+        }
+        for name, value in req.inheaders.items():
+            environ[_variable(name)] = value.decode("latin-1")
+        return environ

@@ -10,8 +10,8 @@ from mirror.oci.digest import Digest
 from mirror.oci.manifest import Manifest
 from mirror.oci.mediatype import MANIFEST_LIMIT, MANIFEST_TYPES, OCTET_STREAM
 from mirror.server.message import Headers, RefusedError, Request, Response
-from mirror.server.paths import Route, tag_or_digest
-from mirror.server.pull import manifest_by_digest
+from mirror.server.paths import Route, tag_or_digest, wanted_digest
+from mirror.server.pull import known_blob, manifest_by_digest
 
 if TYPE_CHECKING:
     from mirror.server.service import Service
@@ -31,7 +31,7 @@ def put_manifest(service: Service, request: Request, route: Route) -> Response:
     if raw is None:
         raise RefusedError(413, "SIZE_INVALID", f"a manifest has at most {MANIFEST_LIMIT} bytes")
     manifest = _read_manifest(raw, request.header("Content-Type"), reference)
-    _check_children(service, manifest)
+    _check_children(service, request, route, manifest)
     digest = manifest.descriptor.digest
     repository = service.store.repository(target, trust="pushed")
     try:
@@ -79,7 +79,7 @@ def _read_manifest(raw: bytes, content_type: str, reference: Digest | str) -> Ma
         raise RefusedError(400, "MANIFEST_INVALID", error.message) from None
 
 
-def _check_children(service: Service, manifest: Manifest) -> None:
+def _check_children(service: Service, request: Request, route: Route, manifest: Manifest) -> None:
     """Refuse a manifest whose content is not here.
 
     The children of an index may be absent (bundlectl mirrors indexes whole and platforms
@@ -90,7 +90,8 @@ def _check_children(service: Service, manifest: Manifest) -> None:
     missing = [
         {"digest": str(child.digest)}
         for child in manifest.children()
-        if not child.urls and service.store.size(child.digest) is None
+        if not child.urls
+        and (service.store.size(child.digest) is None or not known_blob(service, request, route, child.digest))
     ]
     if missing:
         raise RefusedError(400, "MANIFEST_BLOB_UNKNOWN", "the manifest names content that is not here", detail=missing)
@@ -126,8 +127,20 @@ def delete_manifest(service: Service, request: Request, route: Route) -> Respons
 
 
 def delete_blob(service: Service, request: Request, route: Route) -> Response:
-    """Refuse: blobs are shared by all repositories, and another may need it (end-10)."""
-    del service, request, route
-    raise RefusedError(
-        405, "UNSUPPORTED", "blobs are shared by all repositories of the store: delete manifests or tags"
-    )
+    """Take a blob out of the repository (end-10): it is gone from there at once, its bytes with the next `gc`.
+
+    All repositories of the store share their blobs, so others keep it.
+    """
+    digest = wanted_digest(route.leaf)
+    deleted = False
+    for name in service.names.readable(route.name, request):
+        try:
+            service.store.repository(name, trust="pushed").delete_blob(digest)
+        except ProtectedError as error:
+            raise _protected(error) from None
+        except MissingError:
+            continue
+        deleted = True
+    if deleted:
+        return Response(202)
+    raise RefusedError(404, "BLOB_UNKNOWN", "the blob is not here", detail={"digest": str(digest)})

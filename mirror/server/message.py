@@ -11,7 +11,7 @@ from urllib.parse import parse_qs
 from bundlectl.errors import TransportError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from types import TracebackType
 
     from mirror.oci.repository import BlobReader
@@ -29,8 +29,11 @@ __all__ = [
 
 Headers = list[tuple[str, str]]
 
-BLOCK: Final = 1024 * 1024
+BLOCK: Final = 256 * 1024
 """Bytes read and sent at once."""
+
+WATCHED: Final = 32 * 1024 * 1024
+"""Bytes of a body after which whoever watches it is asked again."""
 
 _CHUNKED_BLOCK: Final = 128 * 1024
 _QUERY_FIELDS: Final = 64
@@ -70,21 +73,25 @@ class RequestBody:
     Args:
         stream: ``wsgi.input``.
         length: bytes announced, or None for a chunked body.
+        watch: told how many bytes arrived, now and then; what it raises ends the reading.
     """
 
-    def __init__(self, stream: _Stream, length: int | None) -> None:
+    def __init__(self, stream: _Stream, length: int | None, watch: Callable[[int], None] | None = None) -> None:
         self._stream = stream
         self._left = length
+        self._watch = watch
+        self._watched = WATCHED
         self.length = length
         self.received = 0
 
     def read(self, size: int = -1, /) -> bytes:
-        """Read up to ``size`` bytes, at most 1 MiB when it is negative.
+        """Read up to ``size`` bytes, and at most 256 KiB.
 
         Raises:
             TransportError: the client stopped before the end it announced.
+            RefusedError: by ``watch``.
         """
-        wanted = BLOCK if size < 0 else size
+        wanted = BLOCK if size < 0 else min(size, BLOCK)
         # cheroot joins chunks by copying what it has: many small chunks make large reads slow
         wanted = min(wanted, _CHUNKED_BLOCK if self._left is None else self._left)
         if wanted == 0:
@@ -98,6 +105,9 @@ class RequestBody:
                 raise TransportError(_DISCONNECTED, retryable=True)
             self._left -= len(data)
         self.received += len(data)
+        if self._watch and self.received >= self._watched:
+            self._watched += WATCHED
+            self._watch(self.received)
         return data
 
     def read_all(self, limit: int) -> bytes | None:
@@ -132,6 +142,8 @@ class Request:
     query: dict[str, list[str]]
     environ: Mapping[str, Any] = field(repr=False)
     input: RequestBody | None = None
+    watch: Callable[[int], None] | None = field(default=None, repr=False)
+    """Asked now and then while the body arrives (``RequestBody``)."""
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, Any]) -> Request:
@@ -178,7 +190,7 @@ class Request:
             if not _LENGTH.fullmatch(text):
                 raise RefusedError(400, "SIZE_INVALID", "Content-Length is not a number")
             length = int(text)
-        self.input = RequestBody(stream, length)
+        self.input = RequestBody(stream, length, self.watch)
         return self.input
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote, urlencode
 
-from bundlectl.errors import ContentError, MissingError
+from bundlectl.errors import ContentError, MissingError, StoreError
 from mirror.oci.descriptor import Descriptor
 from mirror.oci.digest import Digest
 from mirror.oci.mediatype import OCI_INDEX, OCTET_STREAM
@@ -15,8 +16,7 @@ from mirror.server.paths import Route, tag_or_digest, wanted_digest
 from mirror.server.ranges import matches_etag, wanted_range
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
+    from mirror.layout.refs import Ref
     from mirror.oci.manifest import Manifest
     from mirror.server.service import Service
 
@@ -27,33 +27,40 @@ __all__ = [
     "get_manifest",
     "get_referrers",
     "get_tags",
+    "known_blob",
     "known_repository",
     "manifest_by_digest",
 ]
 
 _PAGE_MAX: Final = 10_000
+_TOUCHED: Final = 60.0  # seconds; less than anybody's `gc --grace`, and many HEADs cost one change on disk
 _REFERRERS_BYTES: Final = 4 * 1024 * 1024
+_READ_BYTES: Final = 32 * 1024 * 1024
 
 
 def get_manifest(service: Service, request: Request, route: Route) -> Response:
     """Answer GET and HEAD of a manifest by tag or digest (end-3)."""
     reference = tag_or_digest(route.leaf, reading=True)
     for name in service.names.readable(route.name, request):
-        if isinstance(reference, Digest):
-            manifest = manifest_by_digest(service, name, reference)
-            if manifest:
-                return _manifest_response(request, manifest.descriptor, manifest.raw)
-            continue
-        found = service.store.ref(name, reference)
-        if found is None:
-            continue
-        if request.method == "HEAD":
-            return _manifest_response(request, found.descriptor, None)
         try:
-            raw = service.store.repository(name).manifest(found.descriptor).raw
+            if isinstance(reference, Digest):
+                if request.method == "HEAD" and _size_of(service, request, reference) is None:
+                    continue
+                return _manifest_response(
+                    request, *service.manifests.get(name, Descriptor("", reference, 0), named=False)
+                )
+            found = service.store.ref(name, reference)
+            if found is None:
+                continue
+            if request.method == "HEAD":
+                return _manifest_response(request, found.descriptor, None)
+            _, raw = service.manifests.get(name, found.descriptor, named=True)
+            return _manifest_response(request, found.descriptor, raw)
         except MissingError:
             continue
-        return _manifest_response(request, found.descriptor, raw)
+        except ContentError:
+            if not isinstance(reference, Digest):
+                raise
     raise RefusedError(
         404, "MANIFEST_UNKNOWN", f"{route.name} has no manifest {route.leaf}", detail={"reference": route.leaf}
     )
@@ -80,10 +87,27 @@ def _manifest_response(request: Request, descriptor: Descriptor, raw: bytes | No
 def get_blob(service: Service, request: Request, route: Route) -> Response:
     """Answer GET and HEAD of a blob, whichever repository it came in through (end-2)."""
     digest = wanted_digest(route.leaf)
-    size = service.store.size(digest)
-    if size is None:
+    size = _size_of(service, request, digest)
+    if size is None or not known_blob(service, request, route, digest):
         raise RefusedError(404, "BLOB_UNKNOWN", "the blob is not here", detail={"digest": str(digest)})
     return blob_response(service, request, digest, size, OCTET_STREAM)
+
+
+def _size_of(service: Service, request: Request, digest: Digest) -> int | None:
+    """The size of a blob or manifest, None when it is not there.
+
+    Who asks with HEAD may be about to push something that names it, so `gc` spares it for a while.
+    """
+    if request.method == "HEAD":
+        # A disk that takes nothing any more gives nothing to `gc` either, and can still be read.
+        with suppress(StoreError):
+            return service.store.touch(digest, within=_TOUCHED)
+    return service.store.size(digest)
+
+
+def known_blob(service: Service, request: Request, route: Route, digest: Digest) -> bool:
+    """Whether a blob that the store has was not deleted from the repository."""
+    return any(not service.store.is_forgotten(name, digest) for name in service.names.readable(route.name, request))
 
 
 def blob_response(service: Service, request: Request, digest: Digest, size: int, media_type: str) -> Response:
@@ -165,19 +189,19 @@ def _next_link(request: Request, path: str, parameters: dict[str, str]) -> tuple
 def get_referrers(service: Service, request: Request, route: Route) -> Response:
     """List the manifests that refer to a digest, an empty index when there are none (end-12)."""
     subject = wanted_digest(route.leaf)
-    found: dict[Digest, Descriptor] = {}
+    found: dict[Digest, Ref] = {}
     for name in service.names.readable(route.name, request):
-        for descriptor in service.store.repository(name).referrers(subject):
-            found.setdefault(descriptor.digest, descriptor)
+        for ref in service.store.referrers(name, subject):
+            found.setdefault(ref.descriptor.digest, ref)
     wanted = request.parameter("artifactType")
-    ordered: Iterable[Descriptor] = (found[digest] for digest in sorted(found))
-    headers: Headers = []
-    if wanted:
-        ordered = (descriptor for descriptor in ordered if descriptor.artifact_type == wanted)
-        headers.append(("OCI-Filters-Applied", "artifactType"))
+    headers: Headers = [("OCI-Filters-Applied", "artifactType")] if wanted else []
     last = request.parameter("last")
     after = wanted_digest(last) if last else None
-    page, more = _fit([descriptor for descriptor in ordered if after is None or descriptor.digest > after])
+    ordered = sorted(found.values(), key=_referrer_order)
+    if after:
+        passed = _referrer_order(found[after]) if after in found else (False, after)
+        ordered = [ref for ref in ordered if _referrer_order(ref) > passed]
+    page, more = _referrers_page(service, ordered, wanted)
     if more:
         parameters = {"last": str(more), **({"artifactType": wanted} if wanted else {})}
         headers.append(_next_link(request, f"/v2/{route.name}/referrers/{subject}", parameters))
@@ -185,14 +209,30 @@ def get_referrers(service: Service, request: Request, route: Route) -> Response:
     return json_response(document, headers=headers, content_type=OCI_INDEX)
 
 
-def _fit(descriptors: list[Descriptor]) -> tuple[list[dict[str, object]], Digest | None]:
-    """As many descriptors as fit into a response that every client reads, and the last if more follow."""
+def _referrer_order(ref: Ref) -> tuple[bool, Digest]:
+    """What a release brought comes first: nobody can push it off the first page, all that many clients read."""
+    return ref.trust == "pushed", ref.descriptor.digest
+
+
+def _referrers_page(
+    service: Service, refs: list[Ref], artifact_type: str | None
+) -> tuple[list[dict[str, object]], Digest | None]:
+    """As many descriptors as fit into a response that every client reads, and is soon made; the last if more follow.
+
+    Each is read out of its manifest, which whoever pushed it may have made 4 MiB large.
+    """
     page: list[dict[str, object]] = []
-    used = 0
-    for position, descriptor in enumerate(descriptors):
+    used = read = 0
+    for position, ref in enumerate(refs):
+        read += ref.descriptor.size
+        if position and read > _READ_BYTES:
+            return page, refs[position - 1].descriptor.digest
+        descriptor = service.store.repository(ref.repository).described(ref.descriptor)
+        if artifact_type and descriptor.artifact_type != artifact_type:
+            continue
         value = descriptor.to_json()
         used += len(json.dumps(value)) + 2
         if page and used > _REFERRERS_BYTES:
-            return page, descriptors[position - 1].digest
+            return page, refs[position - 1].descriptor.digest
         page.append(value)
     return page, None

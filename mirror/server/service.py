@@ -9,14 +9,16 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 from mirror.server.message import RefusedError
 from mirror.server.metrics import Metrics
-from mirror.server.upload import SessionLocks
 
 if TYPE_CHECKING:
     from mirror.layout.store import Store
     from mirror.oci.digest import Digest
+    from mirror.server.describing import Description
+    from mirror.server.limits import StoreGuard
     from mirror.server.message import Request
+    from mirror.server.remembered import ReadManifests
 
-__all__ = ["DescribeCollection", "FindFile", "ListNames", "Names", "ResolveName", "Service"]
+__all__ = ["FindFile", "ListNames", "Names", "ResolveName", "Service"]
 
 ResolveName: TypeAlias = Callable[[str, str | None], Sequence[str]]
 """Repository path in the URL and ``ns`` query, to repositories of the store, the likeliest first."""
@@ -26,9 +28,6 @@ ListNames: TypeAlias = Callable[[], Sequence[str]]
 
 FindFile: TypeAlias = Callable[[str], "tuple[Digest, int, str] | None"]
 """Path behind ``/files/``, to digest, size in bytes, and media type or title."""
-
-DescribeCollection: TypeAlias = Callable[[str, bytes], str]
-"""Name and lock of a collection, to one line of text for the page."""
 
 _NAMESPACE: Final = re.compile(r"[A-Za-z0-9.\-:\[\]]{1,255}")
 
@@ -70,6 +69,7 @@ class Service:
     store: Store
     names: Names
     files: FindFile
-    describe_collection: DescribeCollection | None = None
+    manifests: ReadManifests
+    guard: StoreGuard
+    description: Description | None = None
     metrics: Metrics = field(default_factory=Metrics)
-    sessions: SessionLocks = field(default_factory=SessionLocks)

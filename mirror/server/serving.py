@@ -6,6 +6,8 @@ cheroot is imported when a server starts, not before: the command line answers `
 from __future__ import annotations
 
 import logging
+import math
+import socket
 import ssl
 import threading
 from collections.abc import Callable, Iterable
@@ -14,19 +16,22 @@ from typing import TYPE_CHECKING, Any, Final, Self, TypeAlias
 
 from bundlectl.errors import ConfigError, UsageError
 from bundlectl.events import Listener, ignore
+from mirror.server.app import Registry
 
 if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
-    from mirror.server.connection import LeanServer
+    from mirror.server.threads import LeanServer
 
-__all__ = ["RegistryServer", "TlsFiles", "parse_listen"]
+__all__ = ["RegistryServer", "TlsFiles", "address_url", "listen", "parse_listen"]
 
 WsgiApp: TypeAlias = Callable[[dict[str, Any], Any], Iterable[bytes]]
 
-_THREADS: Final = 32
+_THREADS: Final = 256
 _GRACE: Final = 0.4  # seconds that transfers have to end by themselves
+_AFTER_CUT: Final = 5
+_BACKLOG: Final = 512
 _PORT_MAX: Final = 65535
 _EVERYWHERE: Final = frozenset({"0.0.0.0", "::", ""})  # noqa: S104 -- compared with, not bound
 
@@ -65,6 +70,8 @@ class TlsFiles:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         context.set_alpn_protocols(["http/1.1"])
+        # The client knows which cipher its processor is fast at; all that are offered are good.
+        context.options &= ~ssl.OP_CIPHER_SERVER_PREFERENCE
         try:
             # A password that is never asked for: OpenSSL would prompt on the terminal.
             context.load_cert_chain(self.certificate, self.key, password=lambda: "")
@@ -81,15 +88,35 @@ class TlsFiles:
         return context
 
 
+def listen(host: str, port: int) -> socket.socket:
+    """Make a socket that listens; ``::`` takes IPv4 too.
+
+    Raises:
+        ConfigError: the address cannot be bound.
+    """
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0][0]
+        both = family == socket.AF_INET6 and host == "::" and socket.has_dualstack_ipv6()
+        made = socket.create_server((host, port), family=family, backlog=_BACKLOG, dualstack_ipv6=both)
+    except (OSError, UnicodeError) as error:
+        raise ConfigError(
+            f"cannot listen on this address ({getattr(error, 'strerror', None) or error})",
+            artifact=f"{host}:{port}",
+            hint="another program may use the port, or the address is not one of this machine's",
+        ) from error
+    made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # accepted ones inherit it
+    return made
+
+
 class RegistryServer:
     """A WSGI application on a socket, served by threads of this process; a context manager.
 
     Args:
-        app: usually a ``Registry``.
+        app: usually a ``Registry``, which is also told of connections, and of what never gets to it.
         host: the address to bind.
         port: 0 for a free one, known after ``start``.
         tls: None for plain HTTP.
-        threads: requests answered at once.
+        threads: the most requests answered at once.
         listener: told of failures of the server.
     """
 
@@ -112,8 +139,11 @@ class RegistryServer:
         self._server: LeanServer | None = None
         self._thread: threading.Thread | None = None
 
-    def start(self) -> None:
-        """Bind, listen, and serve in the background.
+    def start(self, sock: socket.socket | None = None) -> None:
+        """Serve in the background.
+
+        Args:
+            sock: one that listens, and is closed by ``stop``; by default one is made.
 
         Raises:
             ConfigError: the address cannot be bound, or the certificate cannot be used.
@@ -121,19 +151,14 @@ class RegistryServer:
         if self._server is not None:
             return
         context = self._tls.context() if self._tls else None
-        from mirror.server.connection import LeanServer, TlsAdapter  # noqa: PLC0415 -- heavy, see the module's docstring
+        from mirror.server.threads import LeanServer, TlsAdapter  # noqa: PLC0415 -- heavy, see the module's docstring
 
-        server = LeanServer((self._host, self._port), self._app, threads=self._threads, listener=self._listener)
+        sock = sock or listen(self._host, self._port)
+        registry = self._app if isinstance(self._app, Registry) else None
+        server = LeanServer(sock, self._app, threads=self._threads, registry=registry, listener=self._listener)
         if context:
             server.ssl_adapter = TlsAdapter(context)
-        try:
-            server.prepare()
-        except OSError as error:
-            raise ConfigError(
-                f"cannot listen on this address ({error.strerror or error})",
-                artifact=f"{self._host}:{self._port}",
-                hint="another program may use the port, or the address is not one of this machine's",
-            ) from error
+        server.prepare()
         self._port = server.bind_addr[1]
         self._server = server
         self._thread = threading.Thread(target=server.serve, name="registry", daemon=True)
@@ -147,17 +172,20 @@ class RegistryServer:
     @property
     def url(self) -> str:
         """Where clients reach the server; ``localhost`` stands for every address."""
-        host = "localhost" if self._host in _EVERYWHERE else self._host
-        host = f"[{host}]" if ":" in host else host
-        return f"{'https' if self._tls else 'http'}://{host}:{self._port}"
+        return address_url(self._host, self._port, tls=self._tls is not None)
 
-    def stop(self) -> None:
-        """Stop within a second: transfers that are not over by then are cut. Harmless when repeated."""
+    def stop(self, grace: float = _GRACE) -> None:
+        """Stop accepting, let transfers end by themselves, then cut those that did not. Harmless when repeated.
+
+        Args:
+            grace: seconds until they are cut.
+        """
         server, self._server = self._server, None
         if server is None:
             return
-        cut = threading.Timer(_GRACE, server.abort_all)
+        cut = threading.Timer(grace, server.abort_all)
         cut.start()
+        server.shutdown_timeout = math.ceil(grace) + _AFTER_CUT
         try:
             server.stop()
         finally:
@@ -176,3 +204,10 @@ class RegistryServer:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop()
+
+
+def address_url(host: str, port: int, *, tls: bool) -> str:
+    """Where clients reach what listens on an address; ``localhost`` stands for every one."""
+    host = "localhost" if host in _EVERYWHERE else host
+    host = f"[{host}]" if ":" in host else host
+    return f"{'https' if tls else 'http'}://{host}:{port}"

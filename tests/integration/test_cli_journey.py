@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import re
@@ -14,12 +15,15 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from bundlectl.cli.main import run
+from mirror.layout import Store
 from registry_fixtures.faults import Fault, Refuse
+from registry_fixtures.harbor.fixture import ADMINISTRATOR
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
+    from registry_fixtures.harbor import HarborFixture
     from registry_fixtures.registry import ServedRegistry
     from registry_fixtures.upstream import Served
 
@@ -52,6 +56,7 @@ def bundlectl(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
         if name.startswith(("BUNDLECTL_", "DOCKER_")):
             monkeypatch.delenv(name)
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     monkeypatch.setenv("HOME", str(tmp_path))
 
     def call(*arguments: object) -> Ran:
@@ -168,7 +173,7 @@ def test_download_reports_and_a_second_run_transfers_nothing(
 def test_what_is_missing_is_exit_4_and_the_same_command_resumes(
     bundlectl: Callable[..., Ran], upstream_served: Served, lock_file: Path, tmp_path: Path
 ) -> None:
-    upstream_served.faults.add(Fault(Refuse(404), method="GET", path="*kube-vip*manifests*"))
+    upstream_served.faults.add(Fault(Refuse(404), method="GET", path="*kube-vip*"))
     arguments = ("download", lock_file, "--store", tmp_path / "store", *origins(upstream_served))
     ran = bundlectl(*arguments)
     assert ran.exit_code == 4
@@ -192,6 +197,52 @@ def test_mirror_plans_then_copies_then_finds_nothing_to_do(
     assert (second["artifacts"]["done"], second["blobs"]["transferred"]) == (0, 0)
     assert bundlectl(*arguments, "--dry-run").document("plan")["totals"]["bytes"] == 0
     assert "nothing was changed" in bundlectl(*arguments[:-2], "--dry-run").out
+
+
+@pytest.mark.parametrize("prefix", ["", "/eks"])
+def test_a_harbor_that_misreads_paths_now_and_then_is_filled_and_verified(
+    bundlectl: Callable[..., Ran], store: Path, lock_file: Path, harbor: HarborFixture, tmp_path: Path, prefix: str
+) -> None:
+    harbor.settings.misread_paths = True
+    login = base64.b64encode(":".join(ADMINISTRATOR).encode()).decode()
+    (tmp_path / ".docker").mkdir()
+    (tmp_path / ".docker/config.json").write_text(json.dumps({"auths": {harbor.host: {"auth": login}}}))
+    target = f"{harbor.host}{prefix}"
+    arguments = ("mirror", f"store:{store}", "--to", target, "--create-projects", "-o", "json")
+    dry = bundlectl(*arguments, "--dry-run").document("plan")
+    documents = [name for item in dry["manifests"] for name in item["targets"]]
+    assert any(name.startswith(f"{target}/bundlectl/release-manifests:") for name in documents)
+    assert not any("/bundlectl/manifests:" in name for name in documents)
+    text = bundlectl(*arguments[:-2], "--dry-run").out
+    assert f"->  {target}/bundlectl/release-manifests:" in text
+    first = bundlectl(*arguments)
+    assert first.exit_code == 0, first.err
+    verified = bundlectl("verify", f"registry:{target}", "--against", lock_file, "-o", "json")
+    assert verified.exit_code == 0, verified.out
+    again = bundlectl(*arguments).document("report")
+    assert again["artifacts"]["done"] == 0
+    tags = sum(
+        len(held.tags) for project in harbor.database.projects.values() for held in project.repositories.values()
+    )
+    # The first is asked twice, for its challenge, and a list is worth many.
+    assert again["requests"]["target"] <= tags + 1
+
+
+def test_what_was_recorded_of_a_target_is_trusted_when_told_to_and_that_is_told_and_recorded(
+    bundlectl: Callable[..., Ran], store: Path, registry: ServedRegistry, tmp_path: Path
+) -> None:
+    arguments = ("mirror", f"store:{store}", "--to", f"{registry.host}/eks", "-o", "json")
+    assert bundlectl(*arguments).exit_code == 0
+    assert [path.stat().st_mode & 0o777 for path in tmp_path.glob("state/bundlectl/targets/*")] == [0o600]
+    asked = bundlectl(*arguments).document("report")["requests"]["target"]
+    trusting = bundlectl(*arguments, "--trust-recorded")
+    report = trusting.document("report")
+    assert report["requests"]["target"] < asked
+    assert report["artifacts"]["skipped"] == report["artifacts"]["total"]
+    told = "what earlier runs recorded of the target is believed, but for a sample (flag --trust-recorded)"
+    assert told in trusting.err
+    assert told in report["weakened"]
+    assert told not in bundlectl(*arguments).document("report")["weakened"]
 
 
 def test_verify_tells_missing_from_right(
@@ -220,6 +271,22 @@ def test_the_store_can_be_looked_into(bundlectl: Callable[..., Ran], store: Path
     assert bundlectl("store", "verify", store, "-o", "json").document("verification")["verified"]
     assert "references (" in bundlectl("store", "list", store).out
     assert "unreferenced" in bundlectl("store", "stats", store).out
+
+
+def test_what_nothing_names_is_removed_from_a_store(bundlectl: Callable[..., Ran], store: Path) -> None:
+    with Store.open(store) as opened:
+        stray = opened.put(b"stray")
+    early = bundlectl("store", "gc", store, "-o", "json").document("store-gc")
+    assert (early["removed"]["blobs"], early["young"]) == (0, {"blobs": 1, "bytes": 5})
+    os.utime(store / "blobs" / "sha256" / stray.encoded, (0, 0))
+    told = bundlectl("store", "gc", store, "--dry-run")
+    assert told.out.startswith(f"{stray}  5 B\n\nwould be removed")
+    done = bundlectl("store", "gc", store, "--grace", "7d", "-o", "json").document("store-gc")
+    assert done["blobs"] == [{"digest": str(stray), "size": 5}]
+    assert bundlectl("store", "verify", store).exit_code == 0
+    assert bundlectl("store", "gc", store).out.startswith("removed")
+    assert bundlectl("store", "gc", store, "--grace", "soon").exit_code == 2
+    assert bundlectl("store", "gc", store / "blobs").exit_code == 1
 
 
 def test_a_damaged_store_is_exit_3(bundlectl: Callable[..., Ran], store: Path) -> None:

@@ -168,7 +168,7 @@ def test_on_a_terminal_the_live_display_goes_away_and_leaves_failures_and_the_re
     lock_file = tmp_path / "bundle.lock.json"
     with start(tmp_path, "lock", "eks-a:latest", "--verify", "off", "--out", lock_file, *origins) as process:
         process.communicate(timeout=60)
-    upstream_served.faults.add(Fault(Refuse(404), method="GET", path="*kube-vip*manifests*"))
+    upstream_served.faults.add(Fault(Refuse(404), method="GET", path="*kube-vip*"))
     ours, theirs = pty.openpty()
     with subprocess.Popen(
         [*PROGRAM, "download", str(lock_file), "--store", str(tmp_path / "store"), *origins],

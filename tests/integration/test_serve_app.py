@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import time
 from typing import TYPE_CHECKING
 
 import bcrypt
@@ -181,3 +183,23 @@ def test_what_is_no_file_under_a_files_name_is_not_found(tmp_path: Path) -> None
         )
         assert pushed.status == 201
         assert client.request("GET", f"{server.url}/files/files.example/f").status == 404
+
+
+def test_uploads_that_were_given_up_are_removed_while_the_server_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bundlectl.operations.serving._FLUSH", 0.02)
+    monkeypatch.setattr("bundlectl.operations.serving._SWEEP", 0.1)
+    uploads = tmp_path / "store" / "bundlectl" / "uploads"
+    with serve(ServeOptions(store=tmp_path / "store", listen="127.0.0.1:0")) as server, HttpClient() as client:
+        for _ in range(2):
+            assert client.request("POST", f"{server.url}/v2/some/image/blobs/uploads/", retry=True).status == 202
+        old, young = sorted(uploads.iterdir())
+        eight_days_ago = time.time() - 8 * 24 * 3600
+        os.utime(old, (eight_days_ago, eight_days_ago))
+        deadline = time.monotonic() + 20
+        while old.exists() and time.monotonic() < deadline:
+            time.sleep(0.02)
+        assert list(uploads.iterdir()) == [young]
+        answer = client.request("GET", f"{server.url}/v2/some/image/blobs/uploads/{old.name}")
+        assert answer.status == 404

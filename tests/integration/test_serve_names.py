@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import urllib.request
 from typing import TYPE_CHECKING
+
+import pytest
 
 from bundlectl.operations.serving import ServeOptions, serve
 from mirror.layout import Store
@@ -30,3 +33,22 @@ def test_a_chart_and_an_image_of_one_name_are_both_served(tmp_path: Path) -> Non
                 url = f"{server.url}/v2/eks-anywhere/harbor/harbor/manifests/{reference}"
                 with urllib.request.urlopen(url, timeout=10) as answer:
                     assert answer.read() == manifest.raw
+
+
+@pytest.mark.parametrize("name", ["a.a/eks/tool", "localhost/eks/tool", "eks/tool", "public.ecr.aws/eks/tool"])
+def test_what_somebody_pushed_never_stands_in_for_a_release(tmp_path: Path, name: str) -> None:
+    """Before and after the release came, under every name that could be taken for its own."""
+    signed, pushed = (Manifest.render({"schemaVersion": 2, "manifests": [], "annotations": {"of": of}}) for of in "sp")
+    with Store.open(tmp_path / "store", create=True) as store:
+        store.repository(name, trust="pushed").put_manifest(pushed, tag="v1")
+        store.repository(name, trust="pushed").put_manifest(pushed, tag="theirs")
+        store.repository("public.ecr.aws/eks/tool", trust="signed").put_manifest(signed, tag="v1")
+    with serve(ServeOptions(store=tmp_path / "store", listen="127.0.0.1:0", read_only=True)) as server:
+        for asked in ("eks/tool/manifests/v1", "eks/tool/manifests/v1?ns=public.ecr.aws"):
+            with urllib.request.urlopen(f"{server.url}/v2/{asked}", timeout=10) as answer:
+                assert answer.read() == signed.raw
+        with urllib.request.urlopen(f"{server.url}/v2/{name}/manifests/theirs", timeout=10) as answer:
+            assert answer.read() == pushed.raw
+        with urllib.request.urlopen(f"{server.url}/v2/_catalog", timeout=10) as answer:
+            listed = json.load(answer)["repositories"]
+        assert listed == sorted({"eks/tool", name} - {"public.ecr.aws/eks/tool"})

@@ -20,12 +20,14 @@ from mirror.oci.mediatype import (
     OCI_MANIFEST,
 )
 from mirror.server import Access, AccessRecord, Registry, RegistryServer, ServerOptions
+from mirror.server.limits import Limits
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from bundlectl.events import Event
+    from mirror.server.describing import Description
 
 FULL = "public.ecr.aws/eks/tool"
 BLOB = bytes(range(256)) * 12  # 3,072 bytes
@@ -150,7 +152,13 @@ def resolve(name: str, namespace: str | None) -> list[str]:
 
 
 @contextmanager
-def serving(path: Path, *, access: Access | None = None) -> Iterator[Site]:
+def serving(
+    path: Path,
+    *,
+    access: Access | None = None,
+    limits: Limits | None = None,
+    describe: Callable[[Store], Description] | None = None,
+) -> Iterator[Site]:
     with Store.open(path, create=True) as store:
         events: list[Event] = []
         records: list[AccessRecord] = []
@@ -173,7 +181,9 @@ def serving(path: Path, *, access: Access | None = None) -> Iterator[Site]:
             list_names=lambda: [backwards.get(name, name) for name in store.repositories()],
             files=files,
             access=access,
-            options=ServerOptions(access_log=records.append),
+            options=ServerOptions(
+                access_log=records.append, limits=limits or Limits(), description=describe(store) if describe else None
+            ),
             listener=events.append,
         )
         with RegistryServer(registry, threads=8, listener=events.append) as server:

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from mirror.oci.digest import Digest
+from mirror.oci.manifest import Manifest
 from mirror.oci.mediatype import OCI_CONFIG, OCI_INDEX, OCI_MANIFEST
+
+if TYPE_CHECKING:
+    import pytest
 
 BLOB = bytes(range(256)) * 12  # 3,072 bytes, as in conftest
 ABSENT = f"sha256:{'0' * 64}"
@@ -97,3 +102,52 @@ def test_many_referrers_come_in_pages_that_clients_can_read(client: Any) -> None
         url = (answer.headers["Link"] or "").partition(">")[0].lstrip("<")
     assert seen == made
     assert pages == 2
+
+
+def test_a_page_of_referrers_reads_no_more_than_is_soon_done(site: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever may push makes 4 MiB of each, of which the list shows a line."""
+    repository = site.store.repository("test/repo", trust="pushed")
+    subject = {"mediaType": OCI_MANIFEST, "digest": str(Digest.of(b"popular")), "size": 7}
+    made = set()
+    for number in range(12):
+        fields = {"schemaVersion": 2, "mediaType": OCI_MANIFEST, "layers": [], "subject": subject}
+        manifest = Manifest.render({**fields, "artifactType": f"a/{number}", "padding": "x" * 4_000_000})
+        repository.put_manifest(manifest)
+        made.add(str(manifest.descriptor.digest))
+    read: list[int] = []
+    parse = Manifest.from_bytes
+    monkeypatch.setattr(
+        Manifest, "from_bytes", lambda raw, *args, **more: read.append(len(raw)) or parse(raw, *args, **more)
+    )
+    url, seen = f"/v2/test/repo/referrers/{subject['digest']}", list[str]()
+    with site.client() as client:
+        while url:
+            answer = client.ask("GET", url)
+            seen += [entry["digest"] for entry in answer.json()["manifests"]]
+            assert sum(read) <= 32 * 1024 * 1024
+            read.clear()
+            url = (answer.headers["Link"] or "").partition(">")[0].lstrip("<")
+        assert sorted(seen) == sorted(made)
+        assert client.ask("GET", f"/v2/test/repo/referrers/{subject['digest']}?artifactType=a/none").status == 200
+
+
+def test_nobody_can_push_a_releases_signature_off_the_first_page(site: Any) -> None:
+    manifest = site.preload()
+    subject = {"mediaType": OCI_MANIFEST, "digest": str(manifest.descriptor.digest), "size": len(manifest.raw)}
+    fields = {"schemaVersion": 2, "mediaType": OCI_MANIFEST, "layers": [], "subject": subject}
+    released = [Manifest.render({**fields, "artifactType": f"release/{number}"}) for number in range(4)]
+    for signature in released:
+        site.store.repository("public.ecr.aws/eks/tool", trust="signed").put_manifest(signature)
+    wanted = {str(signature.descriptor.digest) for signature in released}
+    url, pages = f"/v2/eks/tool/referrers/{subject['digest']}", []
+    with site.client() as client:
+        pushed = {str(client.attach(subject, "a/b", "eks/tool", pad="x" * 1_500_000, n=str(n))) for n in range(6)}
+        while url:
+            answer = client.ask("GET", url)
+            pages.append([entry["digest"] for entry in answer.json()["manifests"]])
+            url = (answer.headers["Link"] or "").partition(">")[0].lstrip("<")
+        gone = client.ask("GET", f"/v2/eks/tool/referrers/{subject['digest']}?last={ABSENT}")
+    assert set(pages[0][:4]) == wanted
+    assert len(pages) > 1
+    assert sorted(digest for page in pages for digest in page) == sorted(wanted | pushed)
+    assert {entry["digest"] for entry in gone.json()["manifests"]} >= wanted

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import socket
 import threading
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 BLOB = bytes(range(256)) * 12  # 3,072 bytes, as in conftest
 ABSENT = f"sha256:{'0' * 64}"
@@ -149,7 +152,62 @@ def test_a_client_that_leaves_in_the_middle_of_a_blob_closes_its_file(site: Any)
         assert "bundlectl_http_in_flight 1\n" in text
 
 
-def test_blobs_are_not_deleted_over_http(client: Any) -> None:
+def test_a_deleted_blob_is_gone_from_its_repository_and_stays_in_others(client: Any) -> None:
     digest = client.push(BLOB)
-    answer = client.ask("DELETE", f"/v2/test/repo/blobs/{digest}")
-    assert (answer.status, answer.codes) == (405, {"UNSUPPORTED"})
+    client.push(BLOB, "other/repo")
+    url = f"/v2/test/repo/blobs/{digest}"
+    assert client.ask("DELETE", url).status == 202
+    for method in ("HEAD", "GET", "DELETE"):
+        assert client.ask(method, url).status == 404
+    assert client.ask("GET", f"/v2/other/repo/blobs/{digest}").body == BLOB
+
+
+def test_a_manifest_may_not_name_a_blob_that_was_deleted(client: Any) -> None:
+    digest = client.push(BLOB)
+    client.push(b"{}")
+    client.ask("DELETE", f"/v2/test/repo/blobs/{digest}")
+    answer = client.put(client.image())
+    assert (answer.status, answer.codes) == (400, {"MANIFEST_BLOB_UNKNOWN"})
+
+
+@pytest.mark.parametrize("way", ["push", "mount", "session"])
+def test_a_deleted_blob_comes_back_when_it_is_pushed_or_mounted(client: Any, way: str) -> None:
+    digest = client.push(BLOB)
+    url = f"/v2/test/repo/blobs/{digest}"
+    client.ask("DELETE", url)
+    if way == "push":
+        client.push(BLOB)
+    elif way == "mount":
+        assert client.ask("POST", f"/v2/test/repo/blobs/uploads/?mount={digest}", b"").status == 201
+    else:
+        assert client.ask("PUT", f"{client.session()}?digest={digest}", BLOB).status == 201
+    assert client.ask("HEAD", url).status == 200
+
+
+def test_what_was_deleted_stays_so_when_the_registry_starts_again(running: Any, tmp_path: Path) -> None:
+    with running(tmp_path / "again") as site, site.client() as client:
+        digest = client.push(BLOB)
+        client.ask("DELETE", f"/v2/test/repo/blobs/{digest}")
+    with running(tmp_path / "again") as site, site.client() as client:
+        assert client.ask("HEAD", f"/v2/test/repo/blobs/{digest}").status == 404
+
+
+def test_a_blob_that_a_release_needs_cannot_be_deleted(site: Any, client: Any) -> None:
+    manifest = site.preload()
+    layer = manifest.children()[1].digest
+    answer = client.ask("DELETE", f"/v2/eks/tool/blobs/{layer}")
+    assert (answer.status, answer.codes) == (403, {"DENIED"})
+    assert client.ask("GET", f"/v2/eks/tool/blobs/{layer}").body == BLOB
+
+
+def test_a_download_brings_a_deleted_blob_back(site: Any, client: Any) -> None:
+    digest = client.push(BLOB, "eks/tool")
+    url = f"/v2/eks/tool/blobs/{digest}"
+    assert client.ask("DELETE", url).status == 202
+    site.preload()
+    assert client.ask("GET", url).body == BLOB
+
+
+def test_a_blob_of_a_malformed_digest_cannot_be_deleted(client: Any) -> None:
+    answer = client.ask("DELETE", "/v2/test/repo/blobs/sha256:xyz")
+    assert (answer.status, answer.codes) == (400, {"DIGEST_INVALID"})

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import base64
-import re
+import socket
 from typing import TYPE_CHECKING, Any
 
 import bcrypt
 import pytest
 
-from mirror.oci.digest import Digest
 from mirror.oci.manifest import Manifest
 from mirror.server import Access, AccessPolicy, Users
 
@@ -86,25 +85,6 @@ def test_a_file_that_is_not_there_is_not_found(client: Any, path: str) -> None:
     assert client.ask("GET", f"/files/{path}").status == 404
 
 
-def test_the_page_shows_what_is_here_escaped_and_self_contained(site: Any, client: Any) -> None:
-    client.push_image()
-    site.store.put_collection("release", b'{"a":1}')
-    answer = client.ask("GET", "/")
-    text = answer.body.decode()
-    assert answer.headers["Content-Type"] == "text/html; charset=utf-8"
-    assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
-    assert "test/repo" in text
-    assert f"docker pull 127.0.0.1:{site.server.port}/test/repo:v1" in text
-    assert "release" in text
-    assert str(Digest.of(b'{"a":1}')) in text
-    assert not re.search(r"<script|https?://|src=", text)
-    assert "<b>" not in client.ask("GET", "/", Host="<b>").body.decode()
-
-
-def test_the_page_of_an_empty_store_says_so(client: Any) -> None:
-    assert b"The store is empty." in client.ask("GET", "/").body
-
-
 def test_metrics_count_requests_bytes_and_uploads(client: Any) -> None:
     digest = client.push(BLOB)
     client.ask("GET", f"/v2/test/repo/blobs/{digest}")
@@ -125,6 +105,31 @@ def test_every_request_is_in_the_access_log_once(site: Any) -> None:
     seen = [(record.method, record.status, record.received, record.sent) for record in site.records]
     assert seen == [("POST", 201, 3072, 0), ("GET", 200, 0, 3072), ("GET", 200, 0, 2)]
     assert len({record.request_id for record in site.records}) == 3
+
+
+@pytest.mark.parametrize(
+    ("request_", "status", "method", "path"),
+    [
+        (b"\x16\x03\x01 hello\r\n\r\n", 400, "", ""),
+        (b"GET /" + b"a" * 70_000, 414, "", ""),
+        (b"GET /v2/%0a%1b[31m?password=secret HTTP/1.1\r\nBad Header: 1\r\n\r\n", 400, "GET", "/v2/\n\x1b[31m"),
+    ],
+)
+def test_what_is_no_request_is_counted_and_in_the_access_log(
+    site: Any, request_: bytes, status: int, method: str, path: str
+) -> None:
+    with socket.create_connection(("127.0.0.1", site.server.port), timeout=10) as sock:
+        sock.sendall(request_)
+        sock.shutdown(socket.SHUT_WR)
+        assert f" {status} ".encode() in sock.recv(65536)
+        while sock.recv(65536):
+            pass
+    (record,) = site.records
+    assert (record.client, record.method, record.path, record.status) == ("127.0.0.1", method, path, status)
+    with site.client() as client:
+        counted = client.ask("GET", "/metrics").body.decode()
+    assert 'route="none",status="4xx"} 1' in counted
+    assert "bundlectl_http_in_flight 1" in counted
 
 
 def test_strangers_see_nothing_but_health(tmp_path: Path, running: Any) -> None:

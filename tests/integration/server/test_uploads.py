@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import io
 import socket
 import threading
@@ -10,6 +12,7 @@ from urllib.parse import quote
 
 import pytest
 
+from bundlectl.errors import StoreError
 from mirror.oci.digest import Digest
 from mirror.server import Access, AccessPolicy
 
@@ -203,3 +206,34 @@ def test_a_blob_that_is_not_here_has_to_be_uploaded(client: Any) -> None:
 
 def test_mounting_a_malformed_digest_is_refused(client: Any) -> None:
     assert client.ask("POST", "/v2/another/repo/blobs/uploads/?mount=x", b"").status == 400
+
+
+@pytest.mark.parametrize("method", ["PATCH", "PUT", "DELETE"])
+def test_a_second_request_to_an_upload_that_is_being_written_is_told_so(
+    site: Any, client: Any, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    monkeypatch.setattr(site.store._sessions, "_patience", 0.1)
+    location = client.session()
+    url = f"{location}?digest={Digest.of(b'whole')}"
+    with (site.store.path / "bundlectl" / "uploads" / location.rpartition("/")[2]).open() as written:
+        fcntl.flock(written, fcntl.LOCK_EX)  # as a request to another worker process does
+        answer = client.ask(method, url, b"whole")
+        assert (answer.status, answer.codes) == (409, {"BLOB_UPLOAD_INVALID"})
+    assert client.ask("PUT", url, b"whole").status == 201
+
+
+def test_an_upload_in_one_request_that_the_disk_refuses_leaves_nothing(
+    tmp_path: Path, running: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody was told where it is, so nobody could go on with it."""
+    with running(tmp_path / "store") as site, site.client() as client:
+
+        def full(*_args: object, **_more: object) -> int:
+            raise StoreError("cannot write it") from OSError(errno.ENOSPC, "full")
+
+        monkeypatch.setattr(site.store._sessions, "append", full)
+        answer = client.ask("POST", f"/v2/test/repo/blobs/uploads/?digest={Digest.of(BLOB)}", BLOB)
+        assert answer.status == 507
+        assert list((tmp_path / "store" / "bundlectl" / "uploads").iterdir()) == []
+        assert client.ask("PATCH", client.session(), BLOB).status == 507
+        assert len(list((tmp_path / "store" / "bundlectl" / "uploads").iterdir())) == 1

@@ -57,6 +57,17 @@ def test_the_upstream_host_is_dropped_and_the_longest_rule_wins(
     assert Naming.parse("harbor.site:8443/p", maps).repository(upstream) == expected
 
 
+def test_documents_go_where_a_target_can_have_them_and_two_never_share_a_name_there() -> None:
+    document = LockedManifest(kind="Bundles", name="b", url="https://h.example/b", digest=A, size=1, trust="off")
+    image = artifact("h.example/own/documents:b", B)
+    lock = Lock(sources=(), selection=Selection().to_json(), manifests=(document,), artifacts=(image,), blobs={})
+    naming = Naming.parse("t.example/p")
+    placed = TargetPlan.of(lock, naming, documents="own/papers").manifests
+    assert [(item.repository, item.tags) for item in placed] == [("p/own/papers", ("b",))]
+    with pytest.raises(UsageError, match="p/own/documents:b"):
+        TargetPlan.of(lock, naming, documents="own/documents")
+
+
 def test_two_artifacts_with_one_name_are_parted_by_a_named_rule() -> None:
     both = (artifact("one.example/x/y:1"), artifact("two.example/x/y:1", B))
     with pytest.raises(UsageError) as caught:

@@ -30,7 +30,10 @@ from mirror.http import Transport
 from tests.unit.bundles.signed_documents import SIGNER
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from bundlectl.events import Event
+    from mirror.remote import Credential
     from registry_fixtures.registry import ServedRegistry
     from registry_fixtures.upstream import Served
     from signing.signature import Signer
@@ -50,6 +53,8 @@ class Site:
         self.store = folder / "store"
         self.naming = Naming.parse(f"{target.host}/eks")
         self.heard: list[Event] = []
+        self.memory: Path | None = None
+        self.explicit: Mapping[str, Credential] = {}
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
@@ -61,7 +66,10 @@ class Site:
     def session(self) -> Session:
         transport = Transport(retries=1, backoff=0.001, max_wait=0.01)
         origins = {**self.source.origin_map, FILES_HOST: f"{self.source.cdn_url}/files.example"}
-        return Session(Connection(transport=transport, origins=origins, jobs=4), listener=self.heard.append)
+        connection = Connection(
+            transport=transport, origins=origins, jobs=4, memory=self.memory, explicit=self.explicit
+        )
+        return Session(connection, listener=self.heard.append)
 
     def put_file(self, path: str, data: bytes) -> str:
         """Serve a file, and return the URL it has upstream."""
@@ -97,9 +105,16 @@ class Site:
         with self.session() as session:
             return download(self.request(*sources, **more), store=store or self.store, session=session, name=name)
 
-    def mirror(self, *sources: str, naming: Naming | None = None, **more: Any) -> CopyReport:
+    def mirror(
+        self, *sources: str, naming: Naming | None = None, trust_recorded: bool = False, **more: Any
+    ) -> CopyReport:
         with self.session() as session:
-            return mirror(self.request(*sources, **more), target=naming or self.naming, session=session)
+            return mirror(
+                self.request(*sources, **more),
+                target=naming or self.naming,
+                session=session,
+                trust_recorded=trust_recorded,
+            )
 
     def plan(self, *sources: str, **more: Any) -> MirrorPlan:
         with self.session() as session:

@@ -95,6 +95,31 @@ def test_referrers_of_an_image_of_its_children_and_of_each_other_are_pinned(site
     assert found[below.digest] == f"sha256-{child.digest.encoded}.sig"
 
 
+def signed(site: Site) -> str:
+    """Sign an image upstream as cosign does, and return the tag of the signature."""
+    host, _, path = PAUSE.partition("/")
+    repository, _, tag = f"{host}/{path}".rpartition(":")
+    holdings = site.source.registry.holdings
+    index = holdings.manifest(repository, tag)
+    Attacher(holdings, Dice(1)).cosign(host, repository, index.descriptor)
+    return f"sha256-{index.descriptor.digest.encoded}.sig"
+
+
+@pytest.mark.parametrize("status", [401, 403, 404, 405])
+def test_where_no_tags_are_listed_the_signature_of_an_image_is_found_by_its_tag(site: Site, status: int) -> None:
+    tag = signed(site)
+    site.source.faults.add(Fault(Refuse(status), path="*/tags/list"))
+    (image,) = site.lock(f"image:{PAUSE}").artifacts
+    assert tag in {item.tag for item in image.referrers}
+
+
+def test_no_lock_comes_of_it_when_it_cannot_be_said_which_signatures_there_are(site: Site) -> None:
+    signed(site)
+    site.source.faults.add(Fault(Refuse(503), path="*/tags/list"))
+    with pytest.raises(MissingError, match="503"):
+        site.lock(f"image:{PAUSE}")
+
+
 def test_referrers_are_left_out_on_request(site: Site) -> None:
     assert all(not item.referrers for item in site.lock(EKSD, referrers=False).artifacts)
     assert site.source.requests.count("*", "*/referrers/*") == 0

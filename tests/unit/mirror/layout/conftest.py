@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 NAME = "public.ecr.aws/eks-anywhere/kind"
+LONG_AGO = 1_600_000_000
 
 
 def descriptor_of(data: bytes, media_type: str = OCI_LAYER, algorithm: str = "sha256") -> Descriptor:
@@ -53,6 +55,20 @@ class Content:
                 "manifests": [child.descriptor.to_json() for child in children],
             }
         )
+
+
+def age(store: Store, *digests: Digest) -> None:
+    """Let blobs, by default all, have arrived long ago."""
+    for digest in digests or list(store._blobs.digests()):
+        os.utime(store.blob_path(digest), (LONG_AGO, LONG_AGO), follow_symlinks=False)
+
+
+def held(store: Store) -> set[Digest]:
+    return set(store._blobs.digests())
+
+
+def everything(*manifests: Manifest) -> set[Digest]:
+    return {m.descriptor.digest for m in manifests} | {c.digest for m in manifests for c in m.children()}
 
 
 @pytest.fixture

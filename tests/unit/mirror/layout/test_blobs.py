@@ -261,7 +261,7 @@ def test_a_linked_partial_is_not_followed(store: Store, tmp_path: Path) -> None:
 @pytest.mark.parametrize("encoded", ["../../../etc/passwd", "a" * 63, "A" * 64, ""])
 def test_a_digest_that_is_none_never_becomes_a_path(store: Store, encoded: str) -> None:
     digest = Digest("sha256", encoded)
-    for attempt in (store.blob_path, store.size, store.open_blob, store.discard):
+    for attempt in (store.blob_path, store.size, store.open_blob, store.discard, store.touch):
         with pytest.raises(ContentError):
             attempt(digest)
 
@@ -338,3 +338,44 @@ def test_a_failed_fsync_never_makes_a_blob_visible(
     assert "disk" in str(raised.value.hint)
     assert store.size(descriptor.digest) is None
     assert partials(store) == []
+
+
+def test_touching_a_blob_tells_its_size_and_that_it_is_wanted(store: Store) -> None:
+    digest = store.put(b"content")
+    path = store.blob_path(digest)
+    os.utime(path, (1, 1))
+    assert store.touch(digest) == 7
+    touched = path.stat().st_mtime_ns
+    assert touched > 10**18
+    assert store.touch(digest, within=3600) == 7
+    assert path.stat().st_mtime_ns == touched
+    assert store.touch(Digest.of(b"absent")) is None
+
+
+def test_touching_never_follows_a_link(store: Store, tmp_path: Path) -> None:
+    victim = tmp_path / "victim"
+    victim.write_bytes(b"precious")
+    os.utime(victim, (1, 1))
+    digest = Digest.of(b"linked")
+    store.blob_path(digest).symlink_to(victim)
+    assert store.touch(digest) is None
+    assert victim.stat().st_mtime == 1
+
+
+def test_touching_changes_nothing_on_a_read_only_medium(store: Store) -> None:
+    digest = store.put(b"content")
+    path = store.blob_path(digest)
+    os.utime(path, (1, 1))
+    with Store.open(store.path, read_only=True) as reader:
+        assert reader.touch(digest) == 7
+    assert path.stat().st_mtime == 1
+
+
+def test_a_blob_takes_the_place_of_a_link(store: Store, tmp_path: Path) -> None:
+    victim = tmp_path / "victim"
+    victim.write_bytes(b"precious")
+    digest = Digest.of(b"content")
+    store.blob_path(digest).symlink_to(victim)
+    assert store.put(b"content") == digest
+    assert not store.blob_path(digest).is_symlink()
+    assert victim.read_bytes() == b"precious"

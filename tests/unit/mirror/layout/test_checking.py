@@ -87,7 +87,9 @@ def test_a_sparse_index_is_fine_unless_a_collection_wants_the_child(store: Store
     repository.put_manifest(index, tag="v1")
     assert list(store.verify()) == []
     descriptor = absent.descriptor
+    repository.put_manifest(absent)
     store.put_collection("release", json.dumps({"blobs": {str(descriptor.digest): descriptor.size}}).encode())
+    store.discard(descriptor.digest)
     assert problems(store) == [("missing", "collection release", str(descriptor.digest))]
 
 

@@ -227,3 +227,95 @@ def test_sha512_manifests_are_kept(store: Store, repository: LayoutRepository, c
     assert repository.manifest(manifest.descriptor).raw == plain.raw
     (ref,) = store.refs()
     assert ref.tag is None
+
+
+def test_a_deleted_blob_is_gone_from_one_repository(store: Store, content: Any) -> None:
+    pushed = store.repository("some/repo", trust="pushed")
+    blob = content.blob(b"layer")
+    pushed.delete_blob(blob.digest)
+    assert store.is_forgotten("some/repo", blob.digest)
+    assert not store.is_forgotten("other/repo", blob.digest)
+    assert store.size(blob.digest) == blob.size
+    with pytest.raises(MissingError):
+        pushed.delete_blob(blob.digest)
+    assert pushed.link_blob(blob.digest) == blob.size
+    assert not store.is_forgotten("some/repo", blob.digest)
+
+
+def test_what_is_not_there_cannot_be_deleted_or_linked(store: Store) -> None:
+    pushed = store.repository("some/repo", trust="pushed")
+    with pytest.raises(MissingError):
+        pushed.delete_blob(Digest.of(b"absent"))
+    assert pushed.link_blob(Digest.of(b"absent")) is None
+
+
+def test_a_manifest_is_not_deleted_as_a_blob(store: Store, content: Any) -> None:
+    pushed = store.repository("some/repo", trust="pushed")
+    image = content.image(b"layer")
+    pushed.put_manifest(image, tag="v1")
+    pushed.put_manifest(content.image(b"signature", subject=image))
+    for manifest in (image.descriptor, pushed.referrers(image.descriptor.digest)[0]):
+        with pytest.raises(MissingError):
+            pushed.delete_blob(manifest.digest)
+    assert pushed.tags() == ["v1"]
+
+
+@pytest.mark.parametrize("named", ["tag", "index", "referrer"])
+def test_a_push_cannot_delete_a_blob_that_a_release_needs(
+    store: Store, repository: LayoutRepository, content: Any, named: str
+) -> None:
+    image = content.image(b"layer", subject=content.image(b"subject") if named == "referrer" else None)
+    repository.put_manifest(image, tag="v1" if named == "tag" else None)
+    if named == "index":
+        repository.put_manifest(content.index(image), tag="v1")
+    pusher = store.repository(NAME, trust="pushed")
+    layer = image.children()[1].digest
+    with pytest.raises(ProtectedError, match="needs it"):
+        pusher.delete_blob(layer)
+    store.repository("other/repo", trust="pushed").delete_blob(layer)
+    repository.delete_blob(layer)
+    assert store.is_forgotten(NAME, layer)
+
+
+def test_a_push_cannot_delete_the_platforms_of_a_release(
+    store: Store, repository: LayoutRepository, content: Any
+) -> None:
+    platform = content.image(b"layer")
+    repository.put_manifest(platform)
+    inner = content.index(platform)
+    repository.put_manifest(inner)
+    repository.put_manifest(content.index(inner), tag="v1")
+    pusher = store.repository(NAME, trust="pushed")
+    for manifest in (platform, inner):
+        with pytest.raises(ProtectedError, match="needs it"):
+            pusher.delete_manifest(manifest.descriptor.digest)
+    assert repository.manifest(platform.descriptor) == platform
+    repository.delete_manifest(platform.descriptor.digest)
+    with pytest.raises(MissingError):
+        repository.manifest(platform.descriptor)
+
+
+def test_a_release_brings_back_all_of_it_that_a_push_deleted_while_it_came(
+    store: Store, repository: LayoutRepository, content: Any
+) -> None:
+    platform = content.image(b"layer")
+    layer = platform.children()[1].digest
+    repository.put_manifest(platform)
+    pusher = store.repository(NAME, trust="pushed")
+    pusher.delete_manifest(platform.descriptor.digest)
+    pusher.delete_blob(layer)
+    index = content.index(platform)
+    pusher.put_manifest(index, tag="pushed")
+    assert store.is_forgotten(NAME, platform.descriptor.digest)
+    repository.put_manifest(index, tag="v1")
+    assert not store.is_forgotten(NAME, platform.descriptor.digest)
+    assert not store.is_forgotten(NAME, layer)
+
+
+def test_a_manifest_brings_back_the_blobs_that_it_names(store: Store, content: Any) -> None:
+    pushed = store.repository("some/repo", trust="pushed")
+    image = content.image(b"layer")
+    layer = image.children()[1].digest
+    pushed.delete_blob(layer)
+    pushed.put_manifest(image, tag="v1")
+    assert not store.is_forgotten("some/repo", layer)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import threading
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -107,7 +108,8 @@ def test_a_linked_session_is_not_followed(store: Store, path: Path, tmp_path: Pa
     assert (tmp_path / "victim").read_bytes() == b"precious"
 
 
-def test_two_requests_do_not_write_to_one_upload(store: Store) -> None:
+def test_two_requests_do_not_write_to_one_upload(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store._sessions, "_patience", 0.1)
     session = store.begin_session()
     reading, go_on = threading.Event(), threading.Event()
 
@@ -126,3 +128,65 @@ def test_two_requests_do_not_write_to_one_upload(store: Store) -> None:
     go_on.set()
     writing.join()
     assert store.finish(session, Digest.of(b"slow")) == 4
+
+
+def test_a_second_request_waits_for_the_first_to_end_even_in_another_process(store: Store, path: Path) -> None:
+    session = store.begin_session()
+    reading = threading.Event()
+
+    class Slow(io.BytesIO):
+        def read(self, size: int | None = -1, /) -> bytes:
+            if not reading.is_set():
+                reading.set()
+                time.sleep(0.3)
+            return super().read(size)
+
+    with Store.open(path) as other:
+        writing = threading.Thread(target=other.append, args=(session, Slow(b"first,")))
+        writing.start()
+        reading.wait()
+        assert store.append(session, io.BytesIO(b" second"), at=6) == 13
+        writing.join()
+    assert store.finish(session, Digest.of(b"first, second")) == 13
+
+
+def test_a_request_that_waited_for_the_last_one_finds_the_upload_over(store: Store, path: Path) -> None:
+    session = store.begin_session()
+    reading, ended = threading.Event(), threading.Event()
+
+    class Slow(io.BytesIO):
+        def read(self, size: int | None = -1, /) -> bytes:
+            reading.set()
+            ended.wait()
+            return super().read(size)
+
+    with Store.open(path) as other:
+        writing = threading.Thread(target=other.append, args=(session, Slow(b"")))
+        writing.start()
+        reading.wait()
+        upload = path / "bundlectl" / "uploads" / session
+
+        def end() -> None:
+            upload.rename(path / "bundlectl" / "tmp" / session)
+            ended.set()
+
+        threading.Timer(0.2, end).start()
+        with pytest.raises(MissingError):
+            store.append(session, io.BytesIO(b"late"))
+        writing.join()
+    assert (path / "bundlectl" / "tmp" / session).read_bytes() == b""
+
+
+@pytest.mark.parametrize("expected", ["sha256", "sha512"])
+@pytest.mark.parametrize("told", ["sha256", "sha512"])
+def test_an_upload_ends_under_whichever_algorithm(store: Store, expected: str, told: str) -> None:
+    session = store.begin_session(expected)
+    store.append(session, io.BytesIO(DATA))
+    assert store.finish(session, Digest.of(DATA, told)) == len(DATA)
+
+
+def test_a_registry_that_never_ends_its_uploads_does_not_remember_them_all(store: Store) -> None:
+    sessions = [store.begin_session() for _ in range(1100)]
+    assert len(store._sessions._running) <= 1024
+    store.append(sessions[0], io.BytesIO(DATA))
+    assert store.finish(sessions[0], Digest.of(DATA)) == len(DATA)

@@ -245,3 +245,48 @@ def test_credentials_are_ignored_where_there_are_no_users() -> None:
     access = Access(AccessPolicy(anonymous_pull=True, anonymous_push=True, writable=True))
     assert access.authorize(request(basic("x", "y")), "push") is None
     assert access.ping_challenge is None
+
+
+def test_users_who_may_only_pull_pull_and_do_not_push(tmp_path: Path) -> None:
+    both, pull = tmp_path / "both", tmp_path / "pull"
+    both.write_text(f"alice:{HASH}\n")
+    pull.write_text(f"bob:{HASH}\n")
+    access = Access(CLOSED, load_users(both, pull))
+    assert access.authorize(request(basic("alice", "secret")), "push") == "alice"
+    assert access.authorize(request(basic("bob", "secret")), "pull") == "bob"
+    with pytest.raises(RefusedError) as caught:
+        access.authorize(request(basic("bob", "secret")), "push")
+    assert (caught.value.status, caught.value.code) == (403, "DENIED")
+    with pytest.raises(RefusedError) as caught:
+        access.authorize(request(basic("bob", "wrong")), "pull")
+    assert caught.value.status == 401
+
+
+def test_a_user_of_both_files_is_a_contradiction(tmp_path: Path) -> None:
+    both, pull = tmp_path / "both", tmp_path / "pull"
+    both.write_text(f"alice:{HASH}\n")
+    pull.write_text(f"alice:{HASH}\n")
+    with pytest.raises(ConfigError, match="both name 'alice'"):
+        load_users(both, pull)
+
+
+def test_with_users_who_may_only_pull_nobody_pushes_and_nobody_else_pulls() -> None:
+    policy = access_policy(host="127.0.0.1", tls=False, htpasswd=False, htpasswd_pull=True)
+    assert policy == AccessPolicy(anonymous_pull=False, anonymous_push=False, writable=False)
+    with pytest.raises(ConfigError, match="unencrypted"):
+        access_policy(host="192.0.2.1", tls=False, htpasswd=False, htpasswd_pull=True)
+
+
+def test_a_password_that_was_right_once_is_not_hashed_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    users = Users({"alice": HASH})
+    assert users.verify("alice", "secret")
+    monkeypatch.setattr(users, "_bcrypt", None)  # whoever hashes now fails
+    assert all(users.verify("alice", "secret") for _ in range(1000))
+
+
+def test_when_too_many_passwords_are_checked_a_client_is_asked_to_come_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mirror.server.auth._CHECK_WAIT", 0.01)
+    users = Users({"alice": HASH})
+    with users._slots, users._slots, pytest.raises(RefusedError) as caught:
+        users.verify("alice", "secret")
+    assert (caught.value.status, dict(caught.value.headers)["Retry-After"]) == (503, "5")

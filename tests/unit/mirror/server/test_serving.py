@@ -6,9 +6,11 @@ import contextlib
 import http.client
 import os
 import re
+import select
 import socket
 import ssl
 import threading
+import time
 from contextlib import closing, suppress
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +19,7 @@ from cryptography.hazmat.primitives import serialization
 
 from bundlectl.errors import ConfigError, UsageError
 from mirror.server.selfsigned import self_signed
-from mirror.server.serving import RegistryServer, TlsFiles, parse_listen
+from mirror.server.serving import RegistryServer, TlsFiles, listen, parse_listen
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -42,6 +44,9 @@ class Echo:
         answer = b"ok"
         if path == "/read":
             answer = str(len(environ["wsgi.input"].read(10_000_000))).encode()
+        if path == "/careless":
+            with suppress(OSError, ValueError):
+                environ["wsgi.input"].read(10_000_000)
         if path == "/forever":
             start_response("200 OK", [("Content-Length", str(1 << 40))])
             return self._forever()
@@ -130,6 +135,14 @@ HEAD = b"POST /read HTTP/1.1\r\nHost: h\r\n"
         HEAD + b"Content-Length : 5\r\n\r\nhello",
         HEAD + b"Content-Length: 1\r\n 5\r\n\r\nhello",
         b"POST /read HTTP/1.1\r\n folded: 1\r\n\r\n",
+        HEAD + b"X-Folded: 1\r\n 2\r\n\r\n",
+        HEAD + b"Transfer-Encoding:\r\n chunked\r\n\r\n0\r\n\r\n",
+        HEAD + b"X-Name: 1\rTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        HEAD + b"X-Name: 1\0\r\n\r\n",
+        b"GET /a\tb HTTP/1.1\r\nHost: h\r\n\r\n",
+        b"GET /a\rb HTTP/1.1\r\nHost: h\r\n\r\n",
+        b"GET / HTTP/1.+1\r\nHost: h\r\n\r\n",
+        b"GET / HTTP/1.-1\r\nHost: h\r\n\r\n",
         b"POST /read HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
         b"GET //[ HTTP/1.1\r\nHost: h\r\n\r\n",
         b"GET http://other/ HTTP/1.1\r\nHost: h\r\n\r\n",
@@ -156,6 +169,32 @@ def test_a_malformed_chunk_ends_the_connection(server: RegistryServer, echo: Ech
     hidden = b"GET /hidden HTTP/1.1\r\nHost: h\r\n\r\n"
     answer = talk(server, HEAD + b"Transfer-Encoding: chunked\r\n\r\n" + chunk + b"\r\nhello\r\n0\r\n\r\n" + hidden)
     assert 200 not in statuses(answer)
+    assert ("GET", "/hidden") not in echo.seen
+
+
+@pytest.mark.parametrize("path", [b"/read", b"/careless"])
+@pytest.mark.parametrize("broken", [b"zz\r\n", b"5\r\nhello##", b"1;\nx"])
+def test_nothing_behind_a_broken_body_is_a_request(
+    server: RegistryServer, echo: Echo, broken: bytes, path: bytes
+) -> None:
+    head = HEAD.replace(b"/read", path) + b"Transfer-Encoding: chunked\r\n\r\n"
+    answer = talk(server, head + broken + b"0\r\n\r\nGET /hidden HTTP/1.1\r\nHost: h\r\n\r\n")
+    assert len(statuses(answer)) == 1
+    assert ("GET", "/hidden") not in echo.seen
+
+
+def test_nothing_behind_a_body_that_came_too_late_is_a_request(
+    server: RegistryServer, echo: Echo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mirror.server.streams._SILENCE", 0.3)
+    with socket.create_connection(("127.0.0.1", server.port), timeout=5) as sock:
+        sock.sendall(HEAD.replace(b"/read", b"/careless") + b"Content-Length: 100\r\n\r\nhalf")
+        time.sleep(0.5)
+        with suppress(OSError):
+            sock.sendall(b"x" * 96 + b"GET /hidden HTTP/1.1\r\nHost: h\r\n\r\n")
+        answer = sock.recv(65536)
+        assert b"Connection: close" in answer
+        assert until_closed(sock)
     assert ("GET", "/hidden") not in echo.seen
 
 
@@ -247,6 +286,139 @@ def test_clients_that_drip_do_not_hold_up_the_others(
         dripping.join()
         for sock in slow:
             sock.close()
+
+
+def test_no_connection_waits_behind_a_transfer_while_there_may_be_more_threads() -> None:
+    together = threading.Barrier(40)
+
+    def app(_: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        together.wait(20)  # broken, and so a 500, unless all forty are here at the same time
+        start_response("200 OK", [("Content-Length", "2")])
+        return [b"ok"]
+
+    with RegistryServer(app, threads=40) as server, contextlib.ExitStack() as stack:
+        for _ in range(2):
+            clients = [
+                stack.enter_context(socket.create_connection(("127.0.0.1", server.port), timeout=30)) for _ in range(40)
+            ]
+            for sock in clients:
+                sock.sendall(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+            assert [statuses(sock.recv(65536)) for sock in clients] == [[200]] * 40
+
+
+def until_closed(sock: socket.socket) -> bool:
+    """Whether the server ends a connection within some seconds."""
+    sock.settimeout(10)
+    deadline = time.monotonic() + 10
+    try:
+        while time.monotonic() < deadline:
+            if not sock.recv(1_000_000):
+                return True
+    except ConnectionResetError:
+        return True
+    except TimeoutError:
+        pass
+    return False
+
+
+def test_a_client_that_stops_in_the_middle_of_a_body_is_cut(
+    server: RegistryServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mirror.server.streams._SILENCE", 0.2)
+    with socket.create_connection(("127.0.0.1", server.port), timeout=5) as sock:
+        sock.sendall(HEAD + b"Content-Length: 100\r\n\r\nhalf")
+        assert until_closed(sock)
+    assert get(server) == b"ok"
+
+
+@pytest.mark.parametrize("side", ["sends", "reads"])
+def test_a_client_that_hardly_moves_is_cut_though_it_never_stops(
+    server: RegistryServer, monkeypatch: pytest.MonkeyPatch, side: str
+) -> None:
+    monkeypatch.setattr("mirror.server.streams._WINDOW", 0.5)
+    monkeypatch.setattr("mirror.server.streams._LEAST", 100_000_000)
+    with socket.create_connection(("127.0.0.1", server.port), timeout=5) as sock:
+        body = HEAD + b"Content-Length: 100000\r\n\r\n"
+        sock.sendall(body if side == "sends" else b"GET /forever HTTP/1.1\r\nHost: h\r\n\r\n")
+        for _ in range(50):
+            time.sleep(0.02)
+            with suppress(BrokenPipeError, ConnectionResetError):
+                if side == "sends":
+                    sock.send(b"x")
+                else:
+                    sock.recv(64)
+        assert until_closed(sock)
+    assert get(server) == b"ok"
+
+
+def test_a_client_that_is_slow_but_moves_is_served(server: RegistryServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mirror.server.streams._WINDOW", 0.1)
+    monkeypatch.setattr("mirror.server.streams._LEAST", 3)
+    with socket.create_connection(("127.0.0.1", server.port), timeout=5) as sock:
+        sock.sendall(HEAD + b"Content-Length: 100\r\n\r\n")
+        for _ in range(20):
+            time.sleep(0.02)
+            sock.sendall(b"x" * 5)
+        assert statuses(sock.recv(65536)) == [200]
+
+
+def test_more_clients_than_the_server_takes_are_asked_to_come_back_and_idle_ones_make_room(echo: Echo) -> None:
+    with RegistryServer(echo, threads=1) as server:
+        held = [socket.create_connection(("127.0.0.1", server.port), timeout=5) for _ in range(129)]
+        try:
+            answered, _, _ = select.select(held, [], [], 5)
+            answers = [sock.recv(1000) for sock in answered]
+            assert [statuses(answer) for answer in answers] == [[503]]
+            assert b"Retry-After" in answers[0]
+            time.sleep(1.1)
+            assert get(server) == b"ok"
+        finally:
+            for sock in held:
+                sock.close()
+
+
+def test_an_answer_with_a_line_break_in_a_header_is_not_sent(events: list[Event]) -> None:
+    def app(_: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        start_response("200 OK", [("X-Name", "a\r\nSet-Cookie: evil=1"), ("Content-Length", "2")])
+        return [b"ok"]
+
+    with RegistryServer(app, threads=4, listener=events.append) as server:
+        answer = talk(server, b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+    assert statuses(answer) == [500]
+    assert b"evil" not in answer
+    assert "line break" in str(events)
+
+
+def test_a_transfer_gets_the_grace_to_end_by_itself(echo: Echo) -> None:
+    server = RegistryServer(echo)
+    server.start()
+    with socket.create_connection(("127.0.0.1", server.port), timeout=5) as sock:
+        sock.sendall(HEAD + b"Content-Length: 10\r\n\r\nhalf")
+        deadline = time.monotonic() + 5
+        while not echo.seen and time.monotonic() < deadline:
+            time.sleep(0.01)
+        stopper = threading.Thread(target=server.stop, args=(5.0,))
+        began = time.monotonic()
+        stopper.start()
+        time.sleep(0.3)
+        sock.sendall(b"whole!")
+        answer = sock.recv(65536)
+        stopper.join(20)
+    assert statuses(answer) == [200]
+    assert b"Connection: close" in answer
+    assert time.monotonic() - began < 4
+
+
+def test_a_socket_that_listens_can_be_handed_over(echo: Echo) -> None:
+    sock = listen("127.0.0.1", 0)
+    server = RegistryServer(echo)
+    server.start(sock.dup())
+    try:
+        assert server.port == sock.getsockname()[1]
+        assert get(server) == b"ok"
+    finally:
+        server.stop()
+        sock.close()
 
 
 def test_a_client_that_goes_away_is_not_worth_a_word(
