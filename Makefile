@@ -15,7 +15,7 @@ ENTRY := sed -n '/^\[project.scripts\]/,/^\[tool/p' pyproject.toml
 RUN_STAMP := $(VENV)/run-$(shell (cat requirements.txt; $(ENTRY); pwd) | cksum | cut -d' ' -f1)
 DEV_STAMP := $(VENV)/dev-$(shell (cat requirements.txt requirements-dev.txt; $(ENTRY); pwd) | cksum | cut -d' ' -f1)
 
-.PHONY: help quickstart test check lint format types contracts docs interop interop-tools soak env clean \
+.PHONY: help quickstart test check lint format types contracts docs interop interop-tools soak bench env clean \
 	lock-requirements upgrade-requirements
 .DELETE_ON_ERROR:
 
@@ -23,9 +23,10 @@ help:
 	@echo 'make quickstart         try the whole journey on loopback, with samples'
 	@echo 'make test               every test but the interop and soak ones, and the coverage of lines'
 	@echo 'make check              lint, format, types, import contract, architecture, generated docs'
-	@echo 'make interop            against real programs: docker-registry, skopeo, crane, helm'
+	@echo 'make interop            against real programs: docker-registry, skopeo, crane, helm, chromium'
 	@echo 'make interop-tools      provide those programs (apt, go install)'
-	@echo 'make soak               benchmarks and long runs; SCALE=0.05 for a taste'
+	@echo 'make soak               long runs; SCALE=0.05 for a taste'
+	@echo 'make bench              pairs against regsync, crane, skopeo and regctl; writes docs/reference/benchmarks.md'
 	@echo 'make format             let ruff write what `make check` asks for'
 	@echo 'make docs               write the generated reference pages'
 	@echo 'make lock-requirements  pin again what pyproject.toml asks for (upgrade-requirements: newest)'
@@ -50,7 +51,7 @@ env: $(DEV_STAMP)
 quickstart:
 	@$(TIMED) 'make quickstart' $(MAKE) --no-print-directory run-quickstart
 
-.PHONY: run-quickstart run-check run-interop run-soak
+.PHONY: run-quickstart run-check run-interop run-soak run-bench
 run-quickstart: $(RUN_STAMP)
 	@$(BIN)/bundlectl quickstart
 
@@ -97,6 +98,12 @@ soak:
 
 run-soak: $(DEV_STAMP)
 	@$(BIN)/python benchmarks/run.py --scale $(SCALE)
+
+bench:
+	@$(TIMED) 'make bench' $(MAKE) --no-print-directory run-bench
+
+run-bench: $(DEV_STAMP)
+	@$(BIN)/python benchmarks/bench.py --scale $(SCALE)
 
 lock-requirements: $(DEV_STAMP)
 	@PYTHON=$(BIN)/python .ci/lock-requirements

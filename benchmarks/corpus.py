@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from peers import pairing
 from programs import DATA, Ran, bundlectl, run, serve_store, serving
 from results import Plan, Result, judged, left_out
 
@@ -76,13 +75,12 @@ def corpus_of(documents: Sequence[Path], folder: Path, *, scale: float, seed: in
 
 
 def corpus(plan: Plan) -> list[Result]:
-    """Take the whole journey, then some images against another tool."""
+    """Take the whole journey."""
     if not DOCUMENT.is_file():
         return [left_out("corpus", f"{DOCUMENT.name} is not beside this checkout (../shared/data)")]
     size = min(FULL * plan.scale, shutil.disk_usage(plan.folder).free / ROOM)
     with corpus_of([DOCUMENT], plan.folder / "corpus", scale=size / REAL_SIZE, seed=plan.seed) as made:
-        results = _journey(made)
-        return results + pairing(made.folder, made.lock, made.origins, plan)
+        return _journey(made)
 
 
 def _journey(made: Corpus) -> list[Result]:
@@ -123,11 +121,13 @@ def _moved(name: str, ran: Ran) -> Result:
 
 
 def _again(ran: Ran, tags: int) -> Result:
-    """A second run: nothing is asked of the source, and nothing is transferred."""
+    """A second run: nothing is transferred, nothing asked of the source, and each tag once at most at the target."""
     report = ran.report
     requests, moved = report["requests"], report["bytes"]["transferred"]
     faults = [f"{moved:,} bytes were transferred again"] if moved else []
     faults += [f"{requests['source']} requests at the source"] if requests["source"] else []
+    if requests["target"] > tags:
+        faults.append(f"{requests['target']} requests at the target for {tags} tags")
     done = (
         f"{moved} bytes, {requests['source']} requests at the source, {requests['target']} at the target ({tags} tags)"
     )

@@ -1,8 +1,8 @@
 """Whole processes: run to their end and measured, or serving until they are stopped by their process id.
 
 The peak of memory is the kernel's (``ru_maxrss`` of wait4). It counts from before the exec, when
-the child still shared the memory of this process: so keep this process small, and let children do
-what needs memory.
+the child still shared the memory of this process: a peak below what this process ever had is read
+from ``VmHWM`` while the child runs. So keep this process small, and let children do what needs memory.
 """
 
 from __future__ import annotations
@@ -11,13 +11,14 @@ import json
 import multiprocessing
 import os
 import re
+import resource
 import subprocess
 import sys
 import tempfile
 import threading
 import time
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,13 +30,15 @@ ROOT = Path(__file__).resolve().parents[1]
 DATA = ROOT.parent / "shared" / "data"
 sys.path.append(str(ROOT))  # for tests.interop, which knows the programs of make interop
 
-from tests.interop.programs import bundlectl, docker_registry, find_program  # noqa: E402 -- found there
+from tests.interop.programs import bundlectl, distribution3, docker_registry, find_program  # noqa: E402 -- found there
 
 __all__ = [
     "DATA",
+    "ROOT",
     "Ran",
     "Server",
     "bundlectl",
+    "distribution3",
     "docker_registry",
     "find_program",
     "run",
@@ -46,6 +49,7 @@ __all__ = [
 
 LONGEST = 1800.0
 READY_WITHIN = 300.0
+LOOKS_EVERY = 0.04
 
 
 @dataclass(frozen=True)
@@ -82,21 +86,20 @@ def run(command: Sequence[str | Path], environment: Mapping[str, str]) -> Ran:
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         began = time.perf_counter()
         process = subprocess.Popen(command, env=dict(environment), stdin=subprocess.DEVNULL, stdout=out, stderr=err)
-        watchdog = threading.Timer(LONGEST, process.kill)
-        watchdog.start()
+        watch = _Watch(process)
         try:
             usage = _wait(process)
+            seconds = time.perf_counter() - began
         finally:
-            watchdog.cancel()
+            watch.end()
             _stop(process)
-        seconds = time.perf_counter() - began
         out.seek(0)
         err.seek(0)
         said, complained = out.read().decode(errors="replace"), err.read().decode(errors="replace")
     if process.returncode:
         words = " ".join(map(str, command[:8]))
         raise RuntimeError(f"{words} …: exit {process.returncode}\n{said[-1000:]}\n{complained[-3000:]}")
-    return Ran(seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024, said)
+    return Ran(seconds, usage.ru_utime + usage.ru_stime, watch.peak(usage.ru_maxrss * 1024), said)
 
 
 @contextmanager
@@ -174,6 +177,37 @@ def _when_ready(process: subprocess.Popen[bytes], log: Path, ready: re.Pattern[s
         if ended or time.monotonic() > deadline:
             raise RuntimeError(f"{process.args!r}: {'ended' if ended else 'not ready'}: {text[-2000:]}")
         time.sleep(0.05)
+
+
+class _Watch:
+    """Looks at a process now and then: at its peak of memory, and that it ends."""
+
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        self._process = process
+        self._seen = 0
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._look, daemon=True)
+        self._thread.start()
+
+    def end(self) -> None:
+        """Look no more."""
+        self._ended.set()
+        self._thread.join()
+
+    def peak(self, told: int) -> int:
+        """The peak in bytes, by what the kernel told on the process's end where that says anything."""
+        own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        return told if told > own or not self._seen else self._seen
+
+    def _look(self) -> None:
+        deadline = time.monotonic() + LONGEST
+        status = Path(f"/proc/{self._process.pid}/status")
+        while not self._ended.wait(LOOKS_EVERY):
+            if time.monotonic() > deadline:
+                self._process.kill()
+            with suppress(OSError):
+                found = re.search(r"^VmHWM:\s+(\d+) kB$", status.read_text(), re.MULTILINE)
+                self._seen = max(self._seen, int(found[1]) * 1024 if found else 0)
 
 
 def _wait(process: subprocess.Popen[bytes]) -> Any:  # noqa: ANN401 -- resource.struct_rusage

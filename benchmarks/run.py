@@ -15,18 +15,29 @@ import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bench import bench, memory
 from corpus import corpus
 from differential import differential
 from fuzz import fuzz
 from inspecting import inspecting
 from load import load
 from results import Plan, Result, table
+from serving import serving_crowd
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 # The corpus comes first: it measures memory, and a child counts what this process ever had.
-PARTS = {"corpus": corpus, "inspect": inspecting, "load": load, "fuzz": fuzz, "differential": differential}
+PARTS = {
+    "corpus": corpus,
+    "bench": bench,
+    "memory": memory,
+    "inspect": inspecting,
+    "load": load,
+    "serve": serving_crowd,
+    "fuzz": fuzz,
+    "differential": differential,
+}
 
 
 def main() -> int:

@@ -110,6 +110,13 @@ def bundlectl(home: Path) -> Program:
     return Program(Path(sys.executable).with_name("bundlectl"), home)
 
 
+def chromium(home: Path) -> Program:
+    """A browser without a window, which keeps everything below ``home`` and asks nothing of anybody."""
+    quiet = ("background-networking", "component-update", "sync", "gpu")
+    options = ("--headless", "--no-sandbox", "--no-first-run", f"--user-data-dir={home / 'chromium'}")
+    return Program(provided("chromium"), home, (*options, *(f"--disable-{name}" for name in quiet)))
+
+
 def data(name: str) -> Path:
     """A document that was given; the project does not carry it."""
     path = DATA / name
@@ -164,14 +171,32 @@ def answers(url: str) -> bool:
 
 
 @contextmanager
-def docker_registry(folder: Path) -> Iterator[str]:
-    """A docker-registry with an empty storage below ``folder``; yields its host."""
-    program = provided("docker-registry")
+def docker_registry(folder: Path, *, access_log: bool = False) -> Iterator[str]:
+    """Debian's docker-registry (2.8) over the storage below ``folder``; yields its host.
+
+    Args:
+        folder: made when it is not there; what an earlier one stored in it is served again.
+        access_log: write every request into ``registry.log`` there, in the combined log format.
+    """
+    with _reference_registry("docker-registry", folder, access_log=access_log) as host:
+        yield host
+
+
+@contextmanager
+def distribution3(folder: Path, *, access_log: bool = False) -> Iterator[str]:
+    """Distribution 3, with the file and the parameters of ``docker_registry``; yields its host."""
+    with _reference_registry("distribution3", folder, access_log=access_log) as host:
+        yield host
+
+
+@contextmanager
+def _reference_registry(name: str, folder: Path, *, access_log: bool) -> Iterator[str]:
+    program = provided(name)
     folder.mkdir(parents=True, exist_ok=True)
     port = free_port()
     configuration = {
         "version": 0.1,
-        "log": {"level": "warn", "accesslog": {"disabled": True}},
+        "log": {"level": "warn", "accesslog": {"disabled": not access_log}},
         "storage": {"filesystem": {"rootdirectory": str(folder / "storage")}, "delete": {"enabled": True}},
         "http": {"addr": f"127.0.0.1:{port}", "secret": "not a secret"},
     }
