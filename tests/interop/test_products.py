@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import base64
+import json
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
+from registry_fixtures.harbor import HarborFixture, LoginPace
 from tests.interop.content import write_chart, write_layout
 from tests.interop.programs import Program, distribution3, docker_registry, embedded_registry, provided
 
@@ -14,21 +18,39 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-PRODUCTS = ("docker-registry", "distribution3", "serve")
+PRODUCTS = ("docker-registry", "distribution3", "serve", "harbor")
+PROJECTS = ("site", "charts", "mirror")
 
 
 @contextmanager
-def product(name: str, folder: Path) -> Iterator[str]:
+def product(name: str, folder: Path) -> Iterator[tuple[str, str]]:
+    """A registry of that product; yields its host and the login to it (``user:password``, or empty)."""
     folder.mkdir()
     if name == "docker-registry":
         with docker_registry(folder) as host:
-            yield host
+            yield host, ""
     elif name == "distribution3":
         with distribution3(folder) as host:
-            yield host
-    else:
+            yield host, ""
+    elif name == "serve":
         with embedded_registry(folder, folder / "store") as host:
-            yield host
+            yield host, ""
+    else:
+        with HarborFixture(pace=LoginPace(human=0.0, lock=0.0)) as harbor:
+            for project in PROJECTS:
+                harbor.add_project(project)
+            robot = harbor.add_robot("mirror")
+            yield harbor.host, f"{robot.name}:{robot.secret}"
+
+
+def logged_in(program: Program, logins: dict[str, str]) -> Program:
+    """The program with the logins where docker keeps them."""
+    folder = program.home / "docker"
+    folder.mkdir(exist_ok=True)
+    known = {host: {"auth": base64.b64encode(login.encode()).decode()} for host, login in logins.items() if login}
+    (folder / "config.json").write_text(json.dumps({"auths": known}))
+    kept = {"DOCKER_CONFIG": str(folder), "HELM_REGISTRY_CONFIG": str(folder / "config.json")}
+    return replace(program, environment={**program.environment, **kept})
 
 
 @pytest.mark.parametrize("target", PRODUCTS)
@@ -36,9 +58,14 @@ def product(name: str, folder: Path) -> Iterator[str]:
 def test_a_signed_image_and_a_chart_go_from_one_product_to_another_and_nothing_is_done_twice(
     source: str, target: str, ours: Program, crane: Program, home: Path, tmp_path: Path
 ) -> None:
-    helm = Program(provided("helm3"), home)
     write_layout(tmp_path / "image", seed=1)
-    with product(source, tmp_path / "from") as here, product(target, tmp_path / "to") as there:
+    with (
+        product(source, tmp_path / "from") as (here, from_login),
+        product(target, tmp_path / "to") as (there, to_login),
+    ):
+        logins = {here: from_login, there: to_login}
+        ours, crane = logged_in(ours, logins), logged_in(crane, logins)
+        helm = logged_in(Program(provided("helm3"), home), logins)
         crane.run("push", "--index", tmp_path / "image", f"{here}/site/app:v1")
         ours.run("keys", "generate", "site.key")
         ours.run("sign", f"{here}/site/app:v1", "--key", "site.key", "--signature-format", "both")
