@@ -9,6 +9,7 @@ from threading import Lock as Mutex
 from typing import TYPE_CHECKING, Final
 
 from bundlectl.errors import BundlectlError
+from bundlectl.operations.configuring import MirrorForm, SiteRegistry, configure_clusters
 from bundles.lock import Lock
 from bundles.lock_signature import SIGNATURE_LIMIT, as_unsigned
 from bundles.plan import Naming
@@ -35,6 +36,11 @@ __all__ = ["StoreDescription"]
 _AGE: Final = 30.0
 """Seconds that the size of the store is remembered."""
 
+_FORMS: Final[dict[MirrorForm, str]] = {
+    "eks-a": "EKS Anywhere",
+    "containerd": "containerd",
+    "registries-yaml": "k3s and RKE2",
+}
 _ATTACHED_MAX: Final = 20
 _KEPT_MAX: Final = 10_000
 _KIND_SHOWN: Final = 100
@@ -208,8 +214,6 @@ def _signer_of_layers(manifest: Manifest) -> str | None:
 
 def _commands(url: str) -> list[Command]:
     scheme, _, host = url.partition("://")
-    endpoint, _, port = host.rpartition(":") if ":" in host.rpartition("]")[2] else (host, "", "")
-    port = port or ("443" if scheme == "https" else "80")
     plain = "" if scheme == "https" else " --plain-http"
     return [
         Command(
@@ -217,20 +221,18 @@ def _commands(url: str) -> list[Command]:
             text=f"helm pull oci://{host}/CHART --version VERSION{plain}\n"
             f"helm install NAME oci://{host}/CHART --version VERSION{plain}",
         ),
-        Command(
-            title="containerd, as a mirror of public.ecr.aws (/etc/containerd/certs.d/public.ecr.aws/hosts.toml)",
-            text=f'server = "https://public.ecr.aws"\n\n[host."{url}"]\n  capabilities = ["pull", "resolve"]',
+        *(
+            Command(title=title, text=_configuration(host, form, plain_http=scheme == "http"))
+            for form, title in _FORMS.items()
         ),
-        Command(
-            title="EKS Anywhere (in the Cluster of the cluster configuration)",
-            text="spec:\n  registryMirrorConfiguration:\n"
-            f'    endpoint: "{endpoint.strip("[]")}"\n    port: "{port}"\n'
-            "    ociNamespaces:\n"
-            '      - registry: "public.ecr.aws"\n        namespace: ""\n'
-            '      - registry: "783794618700.dkr.ecr.us-west-2.amazonaws.com"\n        namespace: "eks-anywhere"',
-        ),
-        Command(
-            title="Check what is here against a lock",
-            text=f"bundlectl verify registry:{host} --against LOCK",
-        ),
+        Command(title="Check what is here against a lock", text=f"bundlectl verify registry:{host} --against LOCK"),
     ]
+
+
+def _configuration(host: str, form: MirrorForm, *, plain_http: bool) -> str:
+    """What ``registry config`` prints, or why there is nothing to print."""
+    try:
+        found = configure_clusters(Naming(host), form, site=SiteRegistry(plain_http=plain_http))
+    except BundlectlError as error:
+        return f"# {error.message}" + (f": {error.hint}" if error.hint else "")
+    return "\n".join(f"# {file.path}\n{file.content.rstrip()}\n" for file in found.files)

@@ -13,8 +13,10 @@ from urllib.parse import quote
 
 import pytest
 
+from bundlectl.operations.configuring import configure_clusters
 from bundlectl.operations.presenting import StoreDescription
 from bundles.lock import Lock, LockedManifest, LockedSource
+from bundles.plan import Naming
 from bundles.selection import Selection
 from mirror.layout import Store
 from mirror.oci.digest import Digest
@@ -115,11 +117,19 @@ def test_the_page_shows_what_is_here_and_how_to_use_it(told: Any) -> None:
         host = f"127.0.0.1:{told.server.port}"
         assert "test/repo" in text
         assert f"helm pull oci://{host}/CHART" in text
-        assert f'[host."http://{host}"]' in text
-        assert "registryMirrorConfiguration" in text
+        assert f'[host."http://{host}/v2"]' in text
+        assert "EKS Anywhere reaches a registry mirror by TLS only" in text
         detail = text_of(client, "/?repository=test/repo")
         assert f"crictl pull {host}/test/repo:v1" in detail
         assert '<span class="trust pushed"' in detail
+
+
+def test_what_is_to_be_pasted_is_what_registry_config_prints(told: Any) -> None:
+    found = {command.title: command.text for command in StoreDescription(told.store).commands("https://site.test:5000")}
+    config = configure_clusters(Naming("site.test:5000"), "eks-a")
+    assert config.files[0].content.rstrip() in found["EKS Anywhere"]
+    assert 'endpoint: "site.test"' in found["EKS Anywhere"]
+    assert '[host."https://site.test:5000/v2"]' in found["containerd"]
 
 
 def test_the_page_allows_itself_nothing_but_its_own_style(told: Any) -> None:
