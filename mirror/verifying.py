@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Final
 
 from bundlectl.errors import ContentError, TransportError
 from mirror.oci.artifact import SHA512_ANNOTATION
+from mirror.oci.closing import Closing
 
 if TYPE_CHECKING:
     from hashlib import _Hash
-    from types import TracebackType
 
     from mirror.oci.descriptor import Descriptor
     from mirror.oci.repository import BlobReader
@@ -30,7 +30,7 @@ class Checkpoint:
     second: _Hash | None
 
 
-class VerifyingReader:
+class VerifyingReader(Closing):
     """Hashes a blob as it is read, and never hands out the last block of a wrong one.
 
     Whoever stores what comes out of here therefore stores a right blob or an unfinished one.
@@ -105,11 +105,3 @@ class VerifyingReader:
     def close(self) -> None:
         """Close the reader below."""
         self._reader.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
-    ) -> None:
-        self.close()

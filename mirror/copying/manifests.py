@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 from threading import Lock
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Final
 
 from bundlectl.errors import ContentError
 from bundlectl.events import Listener, ignore
 from mirror.copying.recordfile import RecordFile
+from mirror.oci.closing import Closing
 from mirror.oci.manifest import Manifest
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ _EVERY: Final = 5.0
 _LIMIT: Final = 64 * 1024 * 1024
 
 
-class ManifestMemory:
+class ManifestMemory(Closing):
     """Manifests by digest, in a file of the user's. Thread-safe, a context manager.
 
     What is read from it is hashed again, so it can be incomplete but not wrong.
@@ -44,12 +45,6 @@ class ManifestMemory:
         self._fresh: dict[Digest, Manifest] = {}
         self._size = 0
         self._written = time.monotonic()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def close(self) -> None:
         """Write what is not written yet, and let go of the file."""

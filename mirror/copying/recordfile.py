@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import stat
 from threading import Lock
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final
 
 from bundlectl.events import Listener, Notice, ignore
+from mirror.oci.closing import Closing
 
 if TYPE_CHECKING:
     import sqlite3
@@ -20,7 +21,7 @@ _PATIENCE: Final = 5.0
 """Seconds to wait for another process that writes."""
 
 
-class RecordFile:
+class RecordFile(Closing):
     """One table in a file that several processes may use at once. Thread-safe, a context manager.
 
     It never fails: a file that cannot be opened, read or written is reported once as a `Notice`, and from
@@ -43,12 +44,6 @@ class RecordFile:
         self._lock = Lock()
         self._connection: sqlite3.Connection | None = None
         self._usable = path is not None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def close(self) -> None:
         """Let go of the file for good; harmless when repeated."""

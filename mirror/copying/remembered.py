@@ -6,12 +6,13 @@ import hashlib
 import json
 import time
 from threading import Lock
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
 from bundlectl.errors import ContentError
 from bundlectl.events import Listener, ignore
 from mirror.copying.recordfile import RecordFile
+from mirror.oci.closing import Closing
 from mirror.oci.digest import Digest
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ _EVERY: Final = 5.0
 """Seconds after which records are written though a batch is not full: a killed run loses no more."""
 
 
-class TargetMemory:
+class TargetMemory(Closing):
     """Which tags of one registry were confirmed to lead to whole artifacts. Thread-safe, a context manager.
 
     A record is a tag, what it pointed at, and a digest over everything that was wanted below it: manifests,
@@ -60,12 +61,6 @@ class TargetMemory:
         self._changed: dict[tuple[str, str], tuple[bytes, str] | None] = {}
         self._written = time.monotonic()
         self._opened = time.time_ns()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def close(self) -> None:
         """Write what is not written yet, and let go of the file."""

@@ -6,15 +6,15 @@ source: only what is missing is asked for (``wire.md`` 6.5).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Final
 
 from bundlectl.errors import BundlectlError, ContentError, RegistryError, StoreError, TransportError
 from mirror.copying.working import check_cancelled, reading_source
+from mirror.oci.closing import Closing
 from mirror.oci.repository import is_file_backed
 
 if TYPE_CHECKING:
     from threading import Event
-    from types import TracebackType
 
     from mirror.copying.working import Persistence
     from mirror.oci.descriptor import Descriptor
@@ -64,7 +64,7 @@ def _skip(reader: BlobReader, count: int, blob: Descriptor, cancel: Event) -> No
         count -= len(data)
 
 
-class ResumingReader:
+class ResumingReader(Closing):
     """A blob as its source gives it, over as many connections as that takes.
 
     Used by one thread at a time. The first connection is opened at once.
@@ -159,11 +159,3 @@ class ResumingReader:
         reader, self._reader = self._reader, None
         if reader is not None:
             reader.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
-    ) -> None:
-        self.close()

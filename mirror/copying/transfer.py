@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from bundlectl.errors import BundlectlError, ContentError, MissingError
 from bundlectl.events import BytesMoved
 from mirror.copying.resuming import ResumingReader
 from mirror.copying.working import Persistence, check_cancelled
+from mirror.oci.closing import Closing
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from threading import Event
-    from types import TracebackType
 
     from bundlectl.events import Listener
     from mirror.oci.descriptor import Descriptor
@@ -117,7 +117,7 @@ class BlobTransfer:
         self.report(self.reported + count)
 
 
-class _CountedReader:
+class _CountedReader(Closing):
     """A reader that reports what is read, and stops when the run is cancelled."""
 
     def __init__(self, reader: ResumingReader, transfer: BlobTransfer) -> None:
@@ -145,11 +145,3 @@ class _CountedReader:
 
     def close(self) -> None:
         self._reader.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
-    ) -> None:
-        self.close()

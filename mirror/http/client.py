@@ -6,7 +6,7 @@ import re
 import threading
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final
 
 from urllib3 import Timeout
 
@@ -25,10 +25,10 @@ from mirror.http.response import Response
 from mirror.http.retrying import Backoff
 from mirror.http.speech import spoken_scheme
 from mirror.http.transport import Transport
+from mirror.oci.closing import Closing
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from types import TracebackType
 
     from bundlectl.events import Listener
     from mirror.http.addresses import Origin
@@ -67,7 +67,7 @@ class _Hop:
         return self.body is None or isinstance(self.body, bytes)
 
 
-class HttpClient:
+class HttpClient(Closing):
     """Requests with redirects, retries, TLS, proxies and limits by the rules of ``wire.md``.
 
     Thread-safe, a context manager. Cookies are never kept (Harbor takes a session cookie on a
@@ -224,14 +224,6 @@ class HttpClient:
         """End everything and close all connections; harmless when repeated."""
         self.cancel()
         self._pools.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
-    ) -> None:
-        self.close()
 
     def _travel(self, hop: _Hop, *, limit: int | None, retry: bool | None) -> Response:
         hop.headers.setdefault("User-Agent", self.transport.user_agent)

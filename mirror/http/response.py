@@ -5,15 +5,15 @@ from __future__ import annotations
 import contextlib
 import re
 import time
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Final
 
 from bundlectl.errors import ContentError, TransportError
 from mirror.http.addresses import shown
 from mirror.http.failures import FOREIGN, transport_error
+from mirror.oci.closing import Closing
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from types import TracebackType
 
     from urllib3 import BaseHTTPResponse
 
@@ -28,7 +28,7 @@ _DRAIN_LIMIT: Final = 64 * 1024
 _NUMBER: Final = re.compile(r"[0-9]{1,18}")
 
 
-class BodyReader:
+class BodyReader(Closing):
     """A body as it arrives, a ``BlobReader``. A connection that breaks is a retryable ``TransportError``."""
 
     def __init__(self, raw: BaseHTTPResponse | Answer, flow: Flow, url: str, *, slot: Slot | None = None) -> None:
@@ -94,16 +94,8 @@ class BodyReader:
         if self._slot is not None:
             self._slot.leave()
 
-    def __enter__(self) -> Self:
-        return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
-    ) -> None:
-        self.close()
-
-
-class Response:
+class Response(Closing):
     """An answer of any status. ``headers`` are case-insensitive, repeated ones joined by commas."""
 
     def __init__(self, raw: BaseHTTPResponse | Answer, url: str, flow: Flow) -> None:
@@ -195,11 +187,3 @@ class Response:
         if cut:
             return b"".join(blocks)[:limit]
         raise ContentError(f"the answer is larger than {limit} bytes", artifact=shown(self.url))
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
-    ) -> None:
-        self.close()

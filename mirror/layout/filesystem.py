@@ -11,14 +11,14 @@ import os
 import secrets
 import stat
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Final
 
 from bundlectl.errors import ContentError, MissingError, StoreError
+from mirror.oci.closing import Closing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
-    from types import TracebackType
 
 __all__ = [
     "BLOCK",
@@ -194,7 +194,7 @@ def _not_regular(path: Path, artifact: str) -> ContentError:
     )
 
 
-class FileReader:
+class FileReader(Closing):
     """A `BlobReader` over an open file; ``fileno`` and ``size`` (of the whole file) serve sendfile."""
 
     def __init__(self, descriptor: int, size: int, path: Path) -> None:
@@ -233,14 +233,6 @@ class FileReader:
         descriptor, self._descriptor = self._descriptor, -1
         if descriptor >= 0:
             os.close(descriptor)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
-    ) -> None:
-        self.close()
 
 
 @contextmanager

@@ -5,15 +5,14 @@ from __future__ import annotations
 import re
 import threading
 import time
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Final
 
 from bundlectl.errors import BundlectlError, TransportError
+from mirror.oci.closing import Closing
 from mirror.oci.repository import is_file_backed
 from mirror.verifying import VerifyingReader
 
 if TYPE_CHECKING:
-    from types import TracebackType
-
     from mirror.http.response import Response
     from mirror.oci.descriptor import Descriptor
     from mirror.oci.repository import BlobReader
@@ -73,7 +72,7 @@ class BodyLimits:
         return True
 
 
-class SourceReader:
+class SourceReader(Closing):
     """The verified source of an upload; remembers whether a failure was its own.
 
     Args:
@@ -133,16 +132,8 @@ class SourceReader:
         """Close the source; harmless when repeated."""
         self._reader.close()
 
-    def __enter__(self) -> Self:
-        return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
-    ) -> None:
-        self.close()
-
-
-class Piece:
+class Piece(Closing):
     """The next ``length`` bytes of a source, as the body of one request; closing it leaves the source open.
 
     Args:
@@ -180,14 +171,6 @@ class Piece:
 
     def close(self) -> None:
         """Nothing: the next piece follows."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
-    ) -> None:
-        self.close()
 
 
 def bytes_taken(response: Response, *, least: int, most: int) -> int | None:

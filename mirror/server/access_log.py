@@ -8,13 +8,13 @@ import threading
 import time
 from contextlib import suppress
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Final
 
 from bundlectl.errors import ConfigError
+from mirror.oci.closing import Closing
 
 if TYPE_CHECKING:
     from pathlib import Path
-    from types import TracebackType
 
     from mirror.server.app import AccessRecord
 
@@ -27,7 +27,7 @@ _PATH_MAX: Final = 2048
 _STDERR: Final = 2
 
 
-class AccessLog:
+class AccessLog(Closing):
     """Appends to a file, or to standard error. Thread-safe, and safe between processes; a context manager.
 
     A line is one write, so lines of several processes do not mix. Everything that a client chose is
@@ -95,11 +95,3 @@ class AccessLog:
             if self._path is not None and self._file >= 0:
                 os.close(self._file)
                 self._file = -1
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
