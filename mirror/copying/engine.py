@@ -61,7 +61,9 @@ def copy(
         InterruptError: cancelled; what is at the target is whole, and the same call resumes.
         BundlectlError: the target refuses the kind of content as a whole.
     """
-    run = _Run(roots, Workers(jobs, cancel or Event()), listener, persistence or Persistence(), knowledge)
+    run = _Run(
+        roots, Workers(jobs, cancel or Event()), listener, persistence or Persistence(), knowledge or TargetKnowledge()
+    )
     run.report.artifacts_total += len(concluded)
     run.report.failed.extend(concluded)
     return run.run()
@@ -74,14 +76,14 @@ class _Run:
         workers: Workers,
         listener: Listener,
         persistence: Persistence,
-        knowledge: TargetKnowledge | None = None,
+        knowledge: TargetKnowledge,
     ) -> None:
         self.roots = roots
         self.listener = listener
         self.workers = workers
         self.cancel = workers.stopped
         self.persistence = persistence
-        self.knowledge = knowledge or TargetKnowledge()
+        self.knowledge = knowledge
         self.lock = Lock()
         self.report = CopyReport(artifacts_total=len(roots))
         self.ledger = Ledger()

@@ -44,7 +44,7 @@ class TargetKnowledge:
     _turns: dict[tuple[str, str], Lock] = field(default_factory=dict, init=False)
 
     def tag(self, root: Root, tag: str) -> Digest | None:
-        """What a tag at the target of ``root`` was said to point at; None where that has to be asked."""
+        """What a tag at the target of ``root`` was said to point at; None where there is none, or it is to be asked."""
         place = (root.target.name, tag)
         return self.listed.get(place) or self._asked.get(place)
 

@@ -85,7 +85,7 @@ class Ledger:
     def __init__(self) -> None:
         self._lock = Lock()
         self._blobs: dict[tuple[Digest, int, str | None], Blob] = {}
-        self._manifests: dict[Digest, int] = {}
+        self._manifests: set[Digest] = set()
 
     def enter(self, job: Job, blobs: Iterable[Descriptor]) -> tuple[list[Blob], list[Link]]:
         """Enter a root with all blobs it needs.
@@ -130,7 +130,7 @@ class Ledger:
         with self._lock:
             for digest, size in manifests:
                 if digest not in self._manifests:
-                    self._manifests[digest] = size
+                    self._manifests.add(digest)
                     added += size
         return added
 

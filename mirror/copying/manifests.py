@@ -11,13 +11,14 @@ from bundlectl.events import Listener, ignore
 from mirror.copying.recordfile import RecordFile
 from mirror.oci.closing import Closing
 from mirror.oci.manifest import Manifest
+from mirror.oci.view import RepositoryView
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from mirror.oci.descriptor import Descriptor
     from mirror.oci.digest import Digest
-    from mirror.oci.repository import BlobReader, ReadRepository
+    from mirror.oci.repository import ReadRepository
 
 __all__ = ["ManifestMemory", "RememberingRepository"]
 
@@ -81,17 +82,12 @@ class ManifestMemory(Closing):
         self._written = time.monotonic()
 
 
-class RememberingRepository:
+class RememberingRepository(RepositoryView):
     """A source whose manifests are asked for once, by this run or an earlier one (``ReadRepository``)."""
 
-    def __init__(self, inner: ReadRepository, memory: ManifestMemory) -> None:
-        self._inner = inner
+    def __init__(self, repository: ReadRepository, memory: ManifestMemory) -> None:
+        super().__init__(repository)
         self._memory = memory
-
-    @property
-    def name(self) -> str:
-        """The name for messages."""
-        return self._inner.name
 
     def manifest(self, descriptor: Descriptor) -> Manifest:
         """A manifest by digest: the remembered one, else the one of the source.
@@ -101,26 +97,6 @@ class RememberingRepository:
         """
         found = self._memory.find(descriptor.digest)
         if found is None or descriptor.size not in (0, len(found.raw)):
-            found = self._inner.manifest(descriptor)
+            found = super().manifest(descriptor)
             self._memory.keep(found)
         return found
-
-    def resolve(self, tag: str) -> Descriptor:
-        """What a tag points at now."""
-        return self._inner.resolve(tag)
-
-    def open_blob(self, descriptor: Descriptor, offset: int = 0) -> BlobReader:
-        """Open a blob at ``offset``."""
-        return self._inner.open_blob(descriptor, offset)
-
-    def has(self, descriptor: Descriptor) -> bool:
-        """Whether the source has a blob or manifest of this digest."""
-        return self._inner.has(descriptor)
-
-    def tags(self) -> list[str]:
-        """All tags, sorted."""
-        return self._inner.tags()
-
-    def referrers(self, subject: Digest) -> list[Descriptor]:
-        """What refers to ``subject`` now."""
-        return self._inner.referrers(subject)

@@ -99,11 +99,11 @@ class Publisher:
             self._children(root, parcel)
             self._put(root, parcel, -1, referrer.tag)
             if referrer.tag:
-                self._look(root, referrer.tag, parcel.manifest(-1))
+                self._look(root, referrer.tag, parcel, -1)
         self._children(root, main)
-        written = main.manifest(-1)
+        written = -1
         try:
-            self._tag(root, main, -1)
+            self._tag(root, main, written)
         except RegistryError as error:
             if not main.sparse or error.error_code not in _REFUSED_SPARSE:
                 raise
@@ -115,11 +115,11 @@ class Publisher:
                     artifact=root.label,
                     hint="mirror all platforms, or (where nothing is pulled by digest) exactly one",
                 ) from error
-            written = main.manifest(main.only)
-            self._tag(root, main, main.only)
+            written = main.only
+            self._tag(root, main, written)
         for tag in root.tags:
-            self._look(root, tag, written)
-        return written.descriptor.digest
+            self._look(root, tag, main, written)
+        return main.manifests[written][2]
 
     def _children(self, root: Root, parcel: Parcel) -> None:
         for index in range(len(parcel.manifests) - 1):
@@ -135,13 +135,14 @@ class Publisher:
         Distribution 2.8 writes its links in place, and refuses an index while a child is stored again.
         """
         check_cancelled(self._cancel)
-        target, manifest = root.target, parcel.manifest(index)
-        place = (target.name, manifest.descriptor.digest)
+        target = root.target
+        place = (target.name, parcel.manifests[index][2])
         with self._lock:
             turn = self._turns.setdefault(place, Lock())
         with turn:
             if tag is None and place in self._stored:
                 return
+            manifest = parcel.manifest(index)
             mended: set[Digest] = set()
             while True:
                 try:
@@ -176,7 +177,7 @@ class Publisher:
                 )
         return True
 
-    def _look(self, root: Root, tag: str, wanted: Manifest) -> None:
+    def _look(self, root: Root, tag: str, parcel: Parcel, index: int) -> None:
         """Ask the target what a tag points at that has just been written.
 
         Raises:
@@ -184,13 +185,14 @@ class Publisher:
             MissingError: at nothing.
         """
         check_cancelled(self._cancel)
+        raw, _, wanted = parcel.manifests[index]
         found = persist(lambda: root.target.resolve(tag), self._cancel, self._persistence).digest
-        if found == wanted.descriptor.digest:
+        if found == wanted:
             return
         # A registry may know what has a sha512 under its sha256 as well.
-        if found != Digest.of(wanted.raw, found.algorithm):
+        if found != Digest.of(raw, found.algorithm):
             raise ContentError(
-                f"points at {found} right after it was written as {wanted.descriptor.digest}",
+                f"points at {found} right after it was written as {wanted}",
                 artifact=f"{root.target.name}:{tag}",
                 hint="something else writes this tag too, or the registry altered it; see who may push there",
             )

@@ -43,7 +43,7 @@ class BlobTransfer:
         cancel: Event,
         listener: Listener,
         count: Callable[[int], None],
-        persistence: Persistence | None = None,
+        persistence: Persistence,
     ) -> None:
         self.descriptor = descriptor
         self.source = source
@@ -54,7 +54,7 @@ class BlobTransfer:
         self.reported: int = 0
         self.upload: BlobUpload | None = None
         self.failure: BundlectlError | None = None
-        self._persistence = persistence or Persistence()
+        self._persistence = persistence
         self._reader: ResumingReader | None = None
         self._in_one_piece = False
 

@@ -60,9 +60,6 @@ class Persistence:
         return random.uniform(0, min(self.backoff * 2 ** min(tries - 1, 30), self.longest / 3))  # noqa: S311 -- no secret
 
 
-_USUAL: Final = Persistence()
-
-
 def check_cancelled(cancel: Event) -> None:
     """Stop here if the run was cancelled.
 
@@ -73,7 +70,7 @@ def check_cancelled(cancel: Event) -> None:
         raise InterruptError("stopped", hint="the same command resumes")
 
 
-def persist(attempt: Callable[[], T], cancel: Event, persistence: Persistence = _USUAL) -> T:
+def persist(attempt: Callable[[], T], cancel: Event, persistence: Persistence) -> T:
     """Call ``attempt`` until it succeeds, fails for good, or the tries are used up.
 
     Only errors that call themselves retryable are tried again, after a jittered wait or the

@@ -291,14 +291,14 @@ class HttpClient(Closing):
             target = f"{origin}{target}"
         headers = hop.headers
         body: Any = hop.body
-        timeout: Timeout | None = None
+        patience = self.transport.read_timeout
         if hop.body is not None and not isinstance(hop.body, bytes):
             body = OutgoingBody(hop.body, self._flow, hop.length)
             if hop.length is not None:
                 headers = {**headers, "Content-Length": str(hop.length)}
-            timeout = Timeout(connect=self.transport.connect_timeout, read=self.transport.read_timeout * _COMMIT_FACTOR)
+            patience *= _COMMIT_FACTOR
         try:
-            raw = self._plain(origin, hop.method, target, headers, body) or pool.urlopen(
+            raw = self._plain(origin, hop.method, target, headers, body, patience) or pool.urlopen(
                 hop.method,
                 target,
                 body=body,
@@ -308,7 +308,7 @@ class HttpClient(Closing):
                 assert_same_host=False,
                 preload_content=False,
                 decode_content=False,
-                timeout=timeout or pool.timeout,
+                timeout=Timeout(connect=self.transport.connect_timeout, read=patience),
             )
         except FOREIGN as error:
             self._flow.check()
@@ -319,7 +319,15 @@ class HttpClient(Closing):
             response.preload(_ERROR_LIMIT if refused else limit, deadline=self.transport.deadline, cut=refused)
         return response
 
-    def _plain(self, origin: Origin, method: str, target: str, headers: dict[str, str], body: Any) -> Answer | None:  # noqa: ANN401 -- as urlopen takes it
+    def _plain(
+        self,
+        origin: Origin,
+        method: str,
+        target: str,
+        headers: dict[str, str],
+        body: Any,  # noqa: ANN401 -- as urlopen takes it
+        patience: float,
+    ) -> Answer | None:
         """Ask over a connection that is open already; None where there is none, or the question is an odd one."""
         if not is_plain(method, target, headers):
             return None
@@ -327,13 +335,12 @@ class HttpClient(Closing):
             if idle is None:
                 return None
             connection, reader, give_back = idle
-            stall = self.transport.read_timeout
             return exchange(
                 connection,
                 reader,
                 (method, origin.netloc, target, headers),
                 body,
-                stall=stall,
-                patience=stall * _COMMIT_FACTOR if isinstance(body, OutgoingBody) else stall,
+                stall=self.transport.read_timeout,
+                patience=patience,
                 release=give_back,
             )

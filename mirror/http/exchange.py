@@ -15,10 +15,8 @@ import ssl
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
-from urllib3.util.wait import wait_for_read
-
 from mirror.http.pace import pacer
-from mirror.http.sending import send_file_steadily, send_steadily
+from mirror.http.sending import answer_came, send_file_steadily, send_steadily
 
 if TYPE_CHECKING:
     import io
@@ -335,7 +333,7 @@ def _send(sock: socket.socket, head: bytes, blocks: Iterator[bytes]) -> bool:
             if pending:
                 send_steadily(sock, pending)
                 pending = b""
-            if _answered(sock):
+            if answer_came(sock):
                 return False
             send_steadily(sock, block)
         if pending:
@@ -350,14 +348,9 @@ def _send_file(sock: socket.socket, head: bytes, body: OutgoingBody, file: int) 
     try:
         send_steadily(sock, head)
         while left := body.left():
-            if _answered(sock):
+            if answer_came(sock):
                 return False
             body.passed(send_file_steadily(sock, file, min(left, _SPLICED)))
     except (BrokenPipeError, ConnectionResetError):
         return False
     return True
-
-
-def _answered(sock: socket.socket) -> bool:
-    # A refusal (413, 401) that comes while we send. Under TLS a readable socket may only hold a session ticket.
-    return type(sock) is socket.socket and bool(wait_for_read(sock, timeout=0.0))

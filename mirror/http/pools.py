@@ -14,14 +14,13 @@ from urllib.parse import unquote, urlsplit
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, ProxyManager, Timeout
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.util import make_headers
-from urllib3.util.wait import wait_for_read
 
 from bundlectl.errors import ConfigError
 from mirror.http.addresses import origin_of
 from mirror.http.exchange import BLOCK
 from mirror.http.pace import holds_bytes, paced_reader, pacer
 from mirror.http.proxies import NoProxy, proxy_for
-from mirror.http.sending import send_steadily
+from mirror.http.sending import answer_came, send_steadily
 
 if TYPE_CHECKING:
     import io
@@ -118,9 +117,8 @@ class _PlainConnection(HTTPConnection):
             self.sock.settimeout(self.watch.stall)
 
     def send(self, data: Any) -> None:  # noqa: ANN401 -- passed through
-        # A refusal (413, 401) that comes while we send: urllib3 takes a broken pipe as "read the
-        # answer now". Under TLS a readable socket may only hold a session ticket.
-        if self._in_body and type(self.sock) is socket.socket and wait_for_read(self.sock, timeout=0.0):
+        # urllib3 takes a broken pipe as "read the answer now".
+        if self._in_body and answer_came(self.sock):
             self._spoilt = True
             raise BrokenPipeError
         try:

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import fcntl
 import os
+import socket
 import struct
 import termios
-from typing import TYPE_CHECKING
 
-from urllib3.util.wait import wait_for_write
+from urllib3.util.wait import wait_for_read, wait_for_write
 
-if TYPE_CHECKING:
-    import socket
+__all__ = ["answer_came", "send_file_steadily", "send_steadily"]
 
-__all__ = ["send_file_steadily", "send_steadily"]
+
+def answer_came(sock: socket.socket | None) -> bool:
+    """Whether an answer is there while we still send: a refusal (413, 401).
+
+    Never under TLS, where a readable socket may only hold a session ticket.
+    """
+    return type(sock) is socket.socket and bool(wait_for_read(sock, timeout=0.0))
 
 
 def send_steadily(sock: socket.socket, data: bytes) -> None:

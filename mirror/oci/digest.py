@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
 __all__ = ["Digest"]
 
 _LENGTHS: Final = {"sha256": 64, "sha512": 128}
-_NAMES: Final = {name: name for name in _LENGTHS}
 _HEX: Final = re.compile(r"[0-9a-f]+")
 
 
@@ -40,7 +40,7 @@ class Digest:
         if len(encoded) != length or not _HEX.fullmatch(encoded):
             raise ContentError(f"{text[:200]!r} is not a digest: {algorithm} has {length} lower-case hex digits")
         # The one name of the algorithm, not a copy for each of 50,000 digests.
-        return cls(_NAMES[algorithm], encoded)
+        return cls(sys.intern(algorithm), encoded)
 
     @classmethod
     def of(cls, data: bytes, algorithm: str = "sha256") -> Digest:

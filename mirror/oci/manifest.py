@@ -83,8 +83,7 @@ class Manifest:
     @property
     def is_chart(self) -> bool:
         """Whether it is a Helm chart: an image manifest with Helm's config. What an index holds makes it none."""
-        config = self.document.get("config")
-        return not self.is_index and isinstance(config, dict) and config.get("mediaType") == HELM_CONFIG
+        return not self.is_index and self._config_type == HELM_CONFIG
 
     def children(self) -> tuple[Descriptor, ...]:
         """Descriptors of what this manifest needs: manifests of an index, else config and layers.
@@ -110,6 +109,10 @@ class Manifest:
         """``artifactType``, else the config's media type (distribution-spec, "Listing Referrers")."""
         if self.descriptor.artifact_type or self.is_index:
             return self.descriptor.artifact_type
+        return self._config_type
+
+    @property
+    def _config_type(self) -> str:
         config = self.document.get("config")
         media_type = config.get("mediaType") if isinstance(config, dict) else None
         return media_type if isinstance(media_type, str) else ""
