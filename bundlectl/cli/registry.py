@@ -164,7 +164,7 @@ def _registries_of(path: Path) -> frozenset[str]:
 
     try:
         with path.open("rb") as file:
-            raw = file.read(_LOCK_LIMIT)
+            raw = file.read(_LOCK_LIMIT + 1)
     except OSError as error:
         raise ConfigError(f"cannot be read: {error.strerror}", artifact=str(path)) from error
     lock = Lock.from_bytes(raw, origin=str(path))

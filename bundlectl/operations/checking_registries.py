@@ -122,7 +122,7 @@ class _Checking:
         self.result.account = credential.username if credential else ""
         hint = f"docker login {self._registry.host}, or --username with --password-stdin"
         with self._step("credentials", hint):
-            if self._harbor and credential and self._harbor_says(credential.username, hint):
+            if self._harbor and credential and self._harbor_says(self._harbor, credential.username, hint):
                 return self.result.usable
             self._registry.ping()
             if credential is None:
@@ -136,11 +136,8 @@ class _Checking:
             self._add(Check("credentials", "ok", told))
         return self.result.usable
 
-    def _harbor_says(self, username: str, hint: str) -> bool:
+    def _harbor_says(self, harbor: HarborApi, username: str, hint: str) -> bool:
         """Ask Harbor's management API; whether it could be asked."""
-        harbor = self._harbor
-        if harbor is None:
-            return False
         system = harbor.system()
         if system is None:
             self._harbor = None

@@ -58,9 +58,9 @@ class Gathered:
     policies: tuple[CollectionPolicy, ...] = ()
     """Of all Collections among the sources, those inside of others too."""
     asked: tuple[str, ...] = ()
+    """Every source as it is written, those that Collections name too."""
     releases: tuple[tuple[str, bool], ...] = ()
     """The versions of EKS-A releases that sources named, each with whether its Bundles are signed."""
-    """Every source as it is written, those that Collections name too."""
 
 
 def gather(request: SourceRequest, session: Session, *, follow: bool) -> Gathered:

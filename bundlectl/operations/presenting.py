@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import time
+from contextlib import suppress
 from dataclasses import replace
 from threading import Lock as Mutex
 from typing import TYPE_CHECKING, Final
@@ -116,17 +116,10 @@ class StoreDescription:
         """Bytes of all blobs, as of half a minute ago at most."""
         with self._mutex:
             if time.monotonic() - self._measured_at > _AGE:
-                self._size = sum(_bytes_in(self._store, algorithm) for algorithm in ("sha256", "sha512"))
+                with suppress(BundlectlError):
+                    self._size = self._store.stored_bytes()
                 self._measured_at = time.monotonic()
             return self._size
-
-
-def _bytes_in(store: Store, algorithm: str) -> int:
-    try:
-        with os.scandir(store.path / "blobs" / algorithm) as entries:
-            return sum(entry.stat(follow_symlinks=False).st_size for entry in entries)
-    except OSError:
-        return 0
 
 
 def _view(name: str, raw: bytes, signature: bytes | None) -> CollectionView:

@@ -127,7 +127,6 @@ class Rooting:
         self, planned: PlannedManifest, target: Callable[[str, TrustLevel], Repository], kept: Store | None
     ) -> Root:
         manifest = planned.manifest
-        path = self._store_of(manifest)
         if manifest.oci_digest:
             source: ReadRepository = BundleRepository(self._carrier(manifest), manifest)
             descriptor = Descriptor("", manifest.oci_digest, 0)
@@ -139,7 +138,7 @@ class Rooting:
             )
             source = MemoryRepository(
                 manifest.url,
-                lambda: (wrapped.manifest, {**wrapped.blobs, manifest.digest: self._document(manifest, path)}),
+                lambda: (wrapped.manifest, {**wrapped.blobs, manifest.digest: self._document(manifest)}),
             )
             descriptor = wrapped.manifest.descriptor
         return Root(
@@ -167,17 +166,17 @@ class Rooting:
             ContentError: it is no longer the one that was locked.
             MissingError, TransportError, RegistryError: it cannot be had.
         """
-        path = self._store_of(manifest)
         if not manifest.oci_digest or str(manifest.digest) in self._raw:
-            return self._document(manifest, path)
+            return self._document(manifest)
         repository = BundleRepository(self._carrier(manifest), manifest)
         held = repository.manifest(Descriptor("", manifest.oci_digest, 0))
         layer = next(child for child in held.children() if child.digest == manifest.digest)
         return read_layer(repository, layer, limit=_DOCUMENT_LIMIT, place=manifest.url)
 
-    def _document(self, manifest: LockedManifest, path: str | None) -> bytes:
+    def _document(self, manifest: LockedManifest) -> bytes:
         raw = self._raw.get(str(manifest.digest))
         if raw is None:
+            path = self._store_of(manifest)
             raw = self._from_store(manifest, path) if path else self._from_origin(manifest)
         if Digest.of(raw, manifest.digest.algorithm) != manifest.digest:
             raise ContentError(

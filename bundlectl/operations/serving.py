@@ -77,11 +77,6 @@ class RunningServer:
         """Where clients reach it."""
         return self._url
 
-    @property
-    def pids(self) -> list[int]:
-        """The worker processes, none when this process serves."""
-        return self._running.pids if isinstance(self._running, Workers) else []
-
     def watch(self) -> None:
         """Replace workers that ended. To be called about twice a second by the thread that called ``serve``.
 

@@ -25,7 +25,7 @@ from mirror.layout.filesystem import (
     store_error,
     write_all,
 )
-from mirror.layout.leases import Lease
+from mirror.layout.leases import Lease, oldest_lease
 from mirror.oci.artifact import SHA512_ANNOTATION
 from mirror.oci.digest import Digest
 
@@ -55,8 +55,10 @@ class BlobDirectory:
         self._root = root
         self._partials = root / "bundlectl" / "partial"
         self._scratch = root / "bundlectl" / "tmp"
-        self._sweeping = root / "bundlectl" / "sweeping"
-        self._lease = Lease(root / "bundlectl" / "fetching")
+        self.sweeping = root / "bundlectl" / "sweeping"
+        """The file whose lock `gc` holds alone while it removes, and who says that a blob is here with others."""
+        self._fetching = root / "bundlectl" / "fetching"
+        self._lease = Lease(self._fetching)
         self._read_only = read_only
         self._interrupted = threading.Event()
         self._cancelled = cancelled or self._interrupted
@@ -102,16 +104,26 @@ class BlobDirectory:
         path = self.path(digest)
         try:
             found = path.lstat()
-        except (OSError, ValueError):
+        except OSError:
             return regular_size(path)
-        if self._read_only or not stat.S_ISREG(found.st_mode) or time.time() - found.st_mtime < within:
-            return regular_size(path)
-        with locked(self._sweeping, shared=True):
+        if not stat.S_ISREG(found.st_mode):
+            return None
+        if self._read_only or time.time() - found.st_mtime < within:
+            return found.st_size
+        with locked(self.sweeping, shared=True):
             size = regular_size(path)
             if size is not None:
                 with mapped_errors(path, action="write"):
                     os.utime(path, follow_symlinks=False)
         return size
+
+    def oldest_lease(self) -> float | None:
+        """When the oldest fetch that is under way began, in whichever process; leases of the dead are removed.
+
+        Raises:
+            StoreError: the directory of leases cannot be read.
+        """
+        return oldest_lease(self._fetching)
 
     def arrived(self, digest: Digest, size: int) -> int:
         """How many of a blob's ``size`` bytes lie on the disk already; a blob of another size counts for nothing."""
@@ -246,7 +258,7 @@ class BlobDirectory:
         self._make_room(path)
         with mapped_errors(path, action="write"):
             os.fsync(held)
-            with locked(self._sweeping, shared=True):
+            with locked(self.sweeping, shared=True):
                 os.utime(held)  # it arrived now, however long ago its last byte did
                 source.rename(path)
             fsync_directory(path.parent)

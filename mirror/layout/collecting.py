@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING, Final
 
 from bundlectl.errors import ContentError, InterruptError
 from mirror.layout.filesystem import locked, mapped_errors, read_small
-from mirror.layout.index import foreign_entries
-from mirror.layout.leases import oldest_lease
+from mirror.layout.index import ADOPTED, INDEX_LIMIT, foreign_entries
 from mirror.layout.marking import Marking
-from mirror.layout.refs import plan_restore
+from mirror.layout.refs import forget_record, plan_restore
 from mirror.oci.descriptor import Descriptor
 
 if TYPE_CHECKING:
@@ -36,7 +35,6 @@ _BATCH: Final = 64
 """Blobs removed at once, while pushes wait: freeing a large file may take tens of milliseconds."""
 
 _SKEW: Final = 60.0  # seconds
-_ADOPTED_LIMIT: Final = 256 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +145,7 @@ class GarbageCollector:
     # Marking
 
     def _check_log(self) -> None:
-        if self._log.damaged or any(self._log.path.parent.glob(f"{self._log.path.name}.damaged-*")):
+        if self._log.damaged or self._log.damaged_copies():
             raise ContentError(
                 "the log of refs was damaged, so what they named cannot be told from what nothing names",
                 artifact=str(self._log.path),
@@ -156,8 +154,8 @@ class GarbageCollector:
 
     def _mark_adopted(self) -> None:
         """Mark what the index of another tool named when the store was made of its layout, also by short names."""
-        for path in (self._root / "bundlectl").glob("index.json.adopted*"):
-            for entry in foreign_entries(read_small(path, limit=_ADOPTED_LIMIT, artifact=str(path))):
+        for path in (self._root / "bundlectl").glob(f"{ADOPTED}*"):
+            for entry in foreign_entries(read_small(path, limit=INDEX_LIMIT, artifact=str(path))):
                 try:
                     digest = Descriptor.from_json(entry).digest
                 except ContentError:
@@ -166,18 +164,15 @@ class GarbageCollector:
 
     def _oldest_to_keep(self, grace: float) -> float:
         """What arrived then or later is kept. By the file system's clock: another machine may have written it."""
-        with locked(self._sweeping_path()) as held, mapped_errors(self._root, action="write"):
+        with locked(self._blobs.sweeping) as held, mapped_errors(self._root, action="write"):
             os.utime(held)
             now = os.fstat(held).st_mtime
-        fetching = oldest_lease(self._root / "bundlectl" / "fetching")
+        fetching = self._blobs.oldest_lease()
         if fetching is None:
             fetching = now
         elif fetching > now + _SKEW:
             return -math.inf  # the clock was set back under a running download: its blobs may be of any time
         return min(now - max(grace, 0.0), fetching)
-
-    def _sweeping_path(self) -> Path:
-        return self._root / "bundlectl" / "sweeping"
 
     def _mark(self, table: RefTable) -> None:
         """Under the store's lock: mark what was named since the last time."""
@@ -250,7 +245,7 @@ class GarbageCollector:
         self._mark(table)
         referrers = list(table.referring())
         records: list[Record] = []
-        with locked(self._sweeping_path()):
+        with locked(self._blobs.sweeping):
             for _, ref in referrers:
                 file = self._file(ref.descriptor.digest)
                 if file and file.modified >= self._cutoff and ref.descriptor.digest not in self._named.owners:
@@ -260,13 +255,13 @@ class GarbageCollector:
             digest = ref.descriptor.digest
             if not self._is_wanted(digest):
                 self._forgotten.add(digest)
-                records.append({"op": "forget", "repository": ref.repository, "digest": str(digest)})
+                records.append(forget_record(ref.repository, digest))
         return records
 
     def _remove(self, digests: Iterable[Digest]) -> dict[Digest, int]:
         """Under the store's lock: remove those of these blobs that are still wanted by nobody."""
         removed = {}
-        with locked(self._sweeping_path()):
+        with locked(self._blobs.sweeping):
             old = {}
             for digest in digests:
                 file = self._file(digest)

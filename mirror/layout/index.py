@@ -19,10 +19,16 @@ if TYPE_CHECKING:
 
     from mirror.layout.records import Record
 
-__all__ = ["CONTAINERD_NAME", "REF_NAME", "IndexFile", "adopted_records", "foreign_entries"]
+__all__ = ["ADOPTED", "CONTAINERD_NAME", "INDEX_LIMIT", "REF_NAME", "IndexFile", "adopted_records", "foreign_entries"]
 
 REF_NAME: Final = "org.opencontainers.image.ref.name"
 CONTAINERD_NAME: Final = "io.containerd.image.name"
+
+ADOPTED: Final = "index.json.adopted"
+"""How the name of a file begins that keeps the index another tool wrote, as it was when the store was made of it."""
+
+INDEX_LIMIT: Final = 256 * 1024 * 1024
+"""Bytes of an index of another tool that are read."""
 
 _STATE: Final = "dev.bundlectl.store.state"
 

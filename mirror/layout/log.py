@@ -324,8 +324,20 @@ class RefLog:
     def _keep_damaged(self) -> None:
         with mapped_errors(self.path, action="read"):
             raw = self.path.read_bytes()
+        self.keep_damaged(raw)
+
+    def keep_damaged(self, raw: bytes) -> None:
+        """Keep what is left of a log that lost something beside it, so that nobody takes the refs for all there were.
+
+        Raises:
+            StoreError: the store cannot be written.
+        """
         name = self.path.with_name(f"{self.path.name}.damaged-{secrets.token_hex(4)}")
         write_atomically(name, raw, scratch=self._directory / "tmp")
+
+    def damaged_copies(self) -> list[Path]:
+        """What `keep_damaged` kept, sorted."""
+        return sorted(self.path.parent.glob(f"{self.path.name}.damaged-*"))
 
     def flush(self) -> None:
         """Bring everything to disk and publish, if something changed since the last time.

@@ -26,6 +26,7 @@ __all__ = [
     "Ref",
     "RefTable",
     "check_trust",
+    "forget_record",
     "plan_delete_manifest",
     "plan_delete_tag",
     "plan_put",
@@ -149,7 +150,7 @@ class RefTable:
 
     def refs(self) -> list[Ref]:
         """All refs, sorted."""
-        return sorted((ref for tags in self._tags.values() for ref in tags.values()), key=lambda ref: ref.sort_key)
+        return sorted(self.named(), key=lambda ref: ref.sort_key)
 
     def tags(self, repository: str) -> list[str]:
         """The tags of a repository, sorted, those of content kept by digest included."""
@@ -243,11 +244,16 @@ class RefTable:
         """The fewest records that say what this table says, without sequence."""
         for repository, digests in sorted(self._forgotten.items()):
             for digest in sorted(digests):
-                yield {"op": "forget", "repository": repository, "digest": str(digest)}
+                yield forget_record(repository, digest)
         for ref in self.refs():
             yield _ref_record(ref)
         for subject, ref in self.all_referrers():
             yield _refer_record(ref, subject)
+
+
+def forget_record(repository: str, digest: Digest) -> Record:
+    """What says that a manifest or blob was deleted from a repository."""
+    return {"op": "forget", "repository": repository, "digest": str(digest)}
 
 
 def plan_put(table: RefTable, ref: Ref, *, subject: Digest | None, named: bool) -> list[Record]:
@@ -302,7 +308,7 @@ def plan_delete_manifest(table: RefTable, repository: str, digest: Digest, *, tr
             _protect(ref, trust, "delete")
     if table.is_forgotten(repository, digest):
         return []
-    return [{"op": "forget", "repository": repository, "digest": str(digest)}]
+    return [forget_record(repository, digest)]
 
 
 def plan_restore(table: RefTable, repository: str, digests: Iterable[Digest]) -> list[Record]:

@@ -12,6 +12,7 @@ from mirror.layout.refs import (
     ProtectedError,
     Ref,
     check_trust,
+    forget_record,
     plan_delete_manifest,
     plan_delete_tag,
     plan_put,
@@ -270,7 +271,7 @@ class LayoutRepository:
             if absent or table.names(self._name, digest):
                 raise MissingError("is not in the store", artifact=f"{self._name}@{digest}")
             self._check_unneeded(table, digest, released)
-            return [{"op": "forget", "repository": self._name, "digest": str(digest)}]
+            return [forget_record(self._name, digest)]
 
         self._log.commit(plan)
 

@@ -30,6 +30,8 @@ __all__ = ["UploadSessions"]
 _NAME: Final = re.compile(r"[0-9a-f]{32}")
 _POLL: Final = 0.02
 _REMEMBERED: Final = 1024
+_PATIENCE: Final = 5.0
+"""Seconds that a second writer waits for the first to notice its end."""
 
 
 @dataclass(slots=True)
@@ -49,13 +51,12 @@ class UploadSessions:
     Args:
         directory: ``bundlectl/uploads``.
         blobs: where finished uploads go.
-        patience: seconds that a second writer waits for the first to notice its end.
     """
 
-    def __init__(self, directory: Path, blobs: BlobDirectory, *, patience: float = 5.0) -> None:
+    def __init__(self, directory: Path, blobs: BlobDirectory) -> None:
         self._directory = directory
         self._blobs = blobs
-        self._patience = patience
+        self._patience = _PATIENCE
         self._running: OrderedDict[str, _Running] = OrderedDict()
         self._guard = threading.Lock()
 

@@ -18,8 +18,7 @@ from mirror.layout.checking import Problem, StoreStats, find_needed, hash_blobs
 from mirror.layout.collecting import Collected, GarbageCollector
 from mirror.layout.collection_files import CollectionFiles
 from mirror.layout.filesystem import fsync_directory, locked, mapped_errors, read_small, regular_size, write_atomically
-from mirror.layout.index import IndexFile, adopted_records, foreign_entries
-from mirror.layout.leases import oldest_lease
+from mirror.layout.index import ADOPTED, INDEX_LIMIT, IndexFile, adopted_records, foreign_entries
 from mirror.layout.log import RefLog
 from mirror.layout.manifests import load_manifest
 from mirror.layout.newest import NewestFile
@@ -47,7 +46,6 @@ FORMAT_VERSION: Final = 1
 _FORMAT: Final = "bundlectl.dev/store"
 _LAYOUT: Final = b'{"imageLayoutVersion":"1.0.0"}'
 _SMALL: Final = 64 * 1024
-_INDEX_LIMIT: Final = 256 * 1024 * 1024
 _STALE_SECONDS: Final = 7 * 24 * 3600
 _MAX_JOBS: Final = 16
 
@@ -379,7 +377,7 @@ class Store:
                 None,
                 f"{damaged} stretches of it cannot be read: refs may be missing or old; run your downloads again",
             )
-        for path in sorted(log.parent.glob(f"{log.name}.damaged-*")):
+        for path in self._log.damaged_copies():
             yield Problem(
                 "different",
                 str(path),
@@ -387,6 +385,14 @@ class Store:
                 "the log of refs was lost, or damaged by a power cut or a failing disk: refs may be missing or old; "
                 "run your downloads again, then remove this file",
             )
+
+    def stored_bytes(self) -> int:
+        """Bytes of all blobs.
+
+        Raises:
+            StoreError: the store cannot be read.
+        """
+        return sum(self._blobs.size(digest) or 0 for digest in self._blobs.digests())
 
     def stats(self) -> StoreStats:
         """Count refs, blobs and bytes.
@@ -448,7 +454,7 @@ class Store:
                     with suppress(FileNotFoundError, IsADirectoryError, PermissionError):
                         if path.lstat().st_mtime < oldest:
                             path.unlink()
-        oldest_lease(self.path / "bundlectl" / "fetching")  # removes those of the dead
+        self._blobs.oldest_lease()  # removes those of the dead
 
     def flush(self) -> None:
         """Bring refs to disk and ``index.json`` up to date.
@@ -498,15 +504,15 @@ class Store:
         `gc` does not take what it named for what nothing names.
         """
         size = regular_size(self._index.path)
-        raw = read_small(self._index.path, limit=_INDEX_LIMIT, artifact=str(self._index.path)) if size else b""
+        raw = read_small(self._index.path, limit=INDEX_LIMIT, artifact=str(self._index.path)) if size else b""
         own = self.path / "bundlectl"
         if foreign_entries(raw):
-            kept = own / "index.json.adopted"
+            kept = own / ADOPTED
             if regular_size(kept) is not None:
-                kept = own / f"index.json.adopted-{secrets.token_hex(4)}"
+                kept = own / f"{ADOPTED}-{secrets.token_hex(4)}"
             write_atomically(kept, raw, scratch=own / "tmp")
         if (not raw or self._index.is_ours(raw)) and next(self._blobs.digests(), None):
-            write_atomically(own / f"refs.log.damaged-{secrets.token_hex(4)}", b"", scratch=own / "tmp")
+            self._log.keep_damaged(b"")
         return list(adopted_records(raw, lambda descriptor: load_manifest(self._blobs, descriptor)))
 
 

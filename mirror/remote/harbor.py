@@ -8,7 +8,7 @@ holds, and an empty list is never taken for "there is nothing".
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote, urlencode
 
@@ -66,15 +66,12 @@ class Quota:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HarborProject:
-    """A project, its quota and its policies, as far as we may see them."""
+    """A project and its quota, as far as we may see them."""
 
     name: str
-    public: bool = False
     proxied: str = ""
     """The registry that it caches; nothing can be pushed then."""
     quota: Quota | None = None
-    policies: Mapping[str, str] = field(default_factory=dict)
-    """Its metadata: ``enable_content_trust_cosign``, ``prevent_vul``, ``retention_id`` and so on."""
 
 
 class HarborApi:
@@ -113,13 +110,13 @@ class HarborApi:
         sizes = [_number(item, "free") for item in _rows(volumes)]
         return min((size for size in sizes if size is not None), default=None)
 
-    def knows_us(self, project: str = "library") -> bool:
+    def knows_us(self) -> bool:
         """Whether our credentials are good: a 200 elsewhere would not say so.
 
         Raises:
             RegistryError, TransportError: it does not answer.
         """
-        return self._head_project(project).status != _UNAUTHORIZED
+        return self._head_project("library").status != _UNAUTHORIZED
 
     def is_person(self) -> bool:
         """Whether our credentials are a person's, whose password costs Harbor a tenth of a second at each look.

@@ -12,7 +12,7 @@ from urllib.parse import urlencode
 
 from bundlectl.errors import ContentError, RegistryError
 from mirror.http.failures import RETRYABLE_STATUSES, retry_after
-from mirror.profiles import GENERIC, RegistryProfile, recognize
+from mirror.profiles import RegistryProfile, recognize
 from mirror.remote.challenge import parse_challenges
 
 if TYPE_CHECKING:
@@ -61,7 +61,6 @@ class _Realm:
     service: str
     extra: tuple[str, ...] = ()
     """Scopes that are not about repositories and that it always wants (``aws`` at public.ecr.aws)."""
-    profile: RegistryProfile = GENERIC
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +113,7 @@ class Authorizer:
         Raises:
             TransportError: it asks to go where nobody may go.
         """
-        if any(item.scheme == "basic" for item in self._challenged(response, base)):
+        if any(item.scheme == "basic" for item in self._challenged(response, base)[0]):
             self._mode = self._mode or "basic"
 
     def header(self, scopes: tuple[str, ...]) -> str | None:
@@ -145,15 +144,14 @@ class Authorizer:
         Raises:
             RegistryError, TransportError, ConfigError: see ``header``.
         """
-        challenges = self._challenged(response, base)
-        bearer = next((item for item in challenges if item.scheme == "bearer" and item.parameters.get("realm")), None)
+        challenges, bearer = self._challenged(response, base)
         asked = tuple(bearer.parameters.get("scope", "").split()) if bearer else ()
         mode = self._mode
         basic_asked = any(item.scheme == "basic" for item in challenges)
         if isinstance(mode, _Realm) and not (basic_asked and not bearer and CATALOG_SCOPE in scopes):
             # Harbor refuses a token with a Basic challenge: it may be too old, so one fresh one.
             stale = used.removeprefix("Bearer ") if used else None
-            if stale and self._is_final(mode, stale):
+            if stale and self._is_final(stale):
                 return None
             return "Bearer " + self._token(mode, scopes, asked, stale=stale)
         if basic_asked:
@@ -165,7 +163,8 @@ class Authorizer:
                 return basic
         return None
 
-    def _challenged(self, response: Response, base: str) -> list[Challenge]:
+    def _challenged(self, response: Response, base: str) -> tuple[list[Challenge], Challenge | None]:
+        """Learn from what a registry asks for: all of it, and the token among it."""
         challenges = parse_challenges(response.headers.get("WWW-Authenticate", ""))
         bearer = next((item for item in challenges if item.scheme == "bearer" and item.parameters.get("realm")), None)
         if bearer:
@@ -173,12 +172,12 @@ class Authorizer:
             self._client.check_hop(base, url)
             extra = tuple(scope for scope in bearer.parameters.get("scope", "").split() if ":" not in scope)
             self._profile = recognize(self._host, service)
-            self._mode = _Realm(url, service, extra, self._profile)
-        return challenges
+            self._mode = _Realm(url, service, extra)
+        return challenges, bearer
 
-    def _is_final(self, realm: _Realm, text: str) -> bool:
+    def _is_final(self, text: str) -> bool:
         """Whether a refused token was so fresh that another one will be refused as well."""
-        if not realm.profile.one_token_a_project:
+        if not self._profile.one_token_a_project:
             return False
         with self._lock:
             token = next((token for token in self._tokens.values() if token.text == text), None)
@@ -199,7 +198,7 @@ class Authorizer:
         credential = self.credential(scopes)
         if credential and credential.registry_token:
             return credential.registry_token
-        projects = _projects(scopes) if realm.profile.one_token_a_project else frozenset()
+        projects = _projects(scopes) if self._profile.one_token_a_project else frozenset()
         # Tokens that are good for projects are made one after the other: the next one may do for all who wait.
         line = ("projects", credential.username if credential else "") if projects else scopes
         with self._lock:
@@ -261,7 +260,7 @@ class Authorizer:
 
         A wrong login gets an anonymous token from Harbor, which would fail much later and say something else.
         """
-        known = credential is not None and credential.basic is not None and realm.profile.degrades_logins
+        known = credential is not None and credential.basic is not None and self._profile.degrades_logins
         refused: RegistryError | None = None
         try:
             token = self._ask(realm, scopes, credential)

@@ -22,6 +22,7 @@ from cheroot.server import ChunkedRFile, HeaderReader, HTTPConnection, HTTPReque
 from cheroot.wsgi import Gateway_10
 
 from mirror.server.app import Sending
+from mirror.server.message import variable_of
 from mirror.server.streams import Channel, Reader, Writer
 
 if TYPE_CHECKING:
@@ -69,13 +70,6 @@ def _header_name(name: bytes) -> bytes:
     if not _TOKEN.fullmatch(name):
         raise ValueError("Illegal header name.")
     return name.title()
-
-
-@lru_cache(maxsize=256)
-def _variable(name: bytes) -> str:
-    """The name of a header in a WSGI environ (PEP 3333)."""
-    key = name.decode("latin-1").upper().replace("-", "_")
-    return key if key in ("CONTENT_TYPE", "CONTENT_LENGTH") else f"HTTP_{key}"
 
 
 class _HeaderLines:
@@ -405,5 +399,5 @@ class Gateway(Gateway_10):
             "wsgi.url_scheme": req.scheme.decode("latin-1"),
         }
         for name, value in req.inheaders.items():
-            environ[_variable(name)] = value.decode("latin-1")
+            environ[variable_of(name.decode("latin-1"))] = value.decode("latin-1")
         return environ

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, Protocol, Self
 from urllib.parse import parse_qs
 
@@ -25,6 +26,7 @@ __all__ = [
     "Response",
     "json_response",
     "refusal",
+    "variable_of",
 ]
 
 Headers = list[tuple[str, str]]
@@ -133,6 +135,13 @@ class RequestBody:
         return None
 
 
+@lru_cache(maxsize=256)
+def variable_of(header: str) -> str:
+    """The name of a header in a WSGI environ (PEP 3333)."""
+    key = header.upper().replace("-", "_")
+    return key if key in ("CONTENT_TYPE", "CONTENT_LENGTH") else f"HTTP_{key}"
+
+
 @dataclass(slots=True)
 class Request:
     """One request: decoded path, query, and the headers behind ``header``."""
@@ -166,8 +175,7 @@ class Request:
 
     def header(self, name: str) -> str:
         """The value of a header, empty when absent."""
-        key = name.upper().replace("-", "_")
-        value = self.environ.get(key if key in ("CONTENT_TYPE", "CONTENT_LENGTH") else f"HTTP_{key}", "")
+        value = self.environ.get(variable_of(name), "")
         return value if isinstance(value, str) else ""
 
     def parameter(self, name: str) -> str | None:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from mirror.server.message import RefusedError
-from mirror.server.metrics import Metrics
 
 if TYPE_CHECKING:
     from mirror.layout.store import Store
@@ -16,6 +15,7 @@ if TYPE_CHECKING:
     from mirror.server.describing import Description
     from mirror.server.limits import StoreGuard
     from mirror.server.message import Request
+    from mirror.server.metrics import Metrics
     from mirror.server.remembered import ReadManifests
 
 __all__ = ["FindFile", "ListNames", "Names", "ResolveName", "Service"]
@@ -71,5 +71,5 @@ class Service:
     files: FindFile
     manifests: ReadManifests
     guard: StoreGuard
-    description: Description | None = None
-    metrics: Metrics = field(default_factory=Metrics)
+    description: Description | None
+    metrics: Metrics
