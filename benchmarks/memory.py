@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -10,7 +9,6 @@ from programs import bundlectl, run
 from vast import serve_source, serve_target
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from results import Plan
@@ -56,7 +54,10 @@ def _mirrored(folder: Path, *, images: int, layers: int, size: float) -> Mirrore
         RuntimeError: a blob was not sent.
     """
     folder.mkdir()
-    with _registries(folder, images=images, layers=layers, size=size) as (references, target):
+    with (
+        serve_source(folder, images=images, layers=layers, size=size) as references,
+        serve_target(folder) as target,
+    ):
         program = bundlectl(folder)
         sources = [f"image:{reference}" for reference in references]
         ran = run(
@@ -67,12 +68,3 @@ def _mirrored(folder: Path, *, images: int, layers: int, size: float) -> Mirrore
     if blobs != images * (layers + 1) or ran.report["artifacts"]["done"] != images:
         raise RuntimeError(f"{images} images of {layers} layers are not all new at the target: {ran.out}")
     return Mirrored(blobs, sent, ran.seconds, ran.cpu, ran.peak)
-
-
-@contextmanager
-def _registries(folder: Path, *, images: int, layers: int, size: float) -> Iterator[tuple[list[str], str]]:
-    with (
-        serve_source(folder, images=images, layers=layers, size=size) as (_, references),
-        serve_target(folder) as target,
-    ):
-        yield references, target

@@ -14,7 +14,17 @@ if TYPE_CHECKING:
 
     from pairing import Contest, Observed, Spread
 
-__all__ = ["Goal", "Report", "contest_rows", "read_reports", "write_reports"]
+__all__ = [
+    "Goal",
+    "Report",
+    "at_source",
+    "at_target",
+    "contest_rows",
+    "cpu",
+    "read_reports",
+    "seconds",
+    "write_reports",
+]
 
 COLUMNS = ("", "seconds", "bundlectl : it", "CPU s", "peak memory", "requests source + target")
 
@@ -83,16 +93,16 @@ def contest_rows(contest: Contest) -> list[list[str]]:
     """A row for each tool, under ``COLUMNS``."""
     rows = []
     for tool in contest.tools:
-        seconds = contest.spread(tool.name, _seconds)
-        ratio = contest.ratio(tool.name, _seconds)
+        took = contest.spread(tool.name, seconds)
+        ratio = contest.ratio(tool.name, seconds)
         peak = contest.spread(tool.name, lambda one: one.measured.peak / 1e6)
-        requests = [contest.spread(tool.name, value).median for value in (_source, _target)]
+        requests = [contest.spread(tool.name, value).median for value in (at_source, at_target)]
         rows.append(
             [
                 f"{tool.name} ({tool.form})",
-                shown(seconds, 2),
+                shown(took, 2),
                 "" if tool.name == contest.ours else shown(ratio, 2),
-                f"{contest.spread(tool.name, _cpu).median:.1f}",
+                f"{contest.spread(tool.name, cpu).median:.1f}",
                 f"{tool.at_once} x {peak.most:.0f} MB" if tool.at_once > 1 else f"{peak.most:.0f} MB",
                 f"{requests[0]:,.0f} + {requests[1]:,.0f}",
             ]
@@ -124,17 +134,21 @@ def _report(found: dict[str, Any]) -> Report:
     return Report(**{**found, "goals": [Goal(**goal) for goal in found["goals"]]})
 
 
-def _seconds(one: Observed) -> float:
+def seconds(one: Observed) -> float:
+    """How long a run took."""
     return one.measured.seconds
 
 
-def _cpu(one: Observed) -> float:
+def cpu(one: Observed) -> float:
+    """Its processor time in seconds."""
     return one.measured.cpu
 
 
-def _source(one: Observed) -> float:
+def at_source(one: Observed) -> float:
+    """Its requests at the source."""
     return one.source
 
 
-def _target(one: Observed) -> float:
+def at_target(one: Observed) -> float:
+    """Its requests at the target."""
     return one.target

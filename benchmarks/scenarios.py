@@ -8,7 +8,7 @@ from copying import first_copy, from_store, resync
 from memory import large_layers, many_blobs
 from programs import find_program
 from pulling import CONNECTIONS, pulling
-from reports import COLUMNS, Goal, Report, contest_rows, shown
+from reports import COLUMNS, Goal, Report, at_source, at_target, contest_rows, cpu, seconds, shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -73,10 +73,10 @@ def _again(chosen: Chosen) -> Report:
         "docker-registry 2.8 on both sides."
     )
     goals = [
-        Goal("re-sync: requests at the source", contest.spread(contest.ours, _at_source).most, 0, strict=True),
+        Goal("re-sync: requests at the source", contest.spread(contest.ours, at_source).most, 0, strict=True),
         Goal(
             "re-sync: requests at the target a tag",
-            contest.spread(contest.ours, _at_target).most / tags,
+            contest.spread(contest.ours, at_target).most / tags,
             1,
             strict=True,
         ),
@@ -162,11 +162,11 @@ def _report(key: str, title: str, setting: str, contest: Contest, goals: Sequenc
 
 
 def _wall(contest: Contest, limit: float, what: str) -> list[Goal]:
-    return _against(contest, _seconds, limit, f"{what}, time")
+    return _against(contest, seconds, limit, f"{what}, time")
 
 
 def _cpu(contest: Contest) -> list[Goal]:
-    return _against(contest, _processor, CPU_GOAL, "first copy, CPU")
+    return _against(contest, cpu, CPU_GOAL, "first copy, CPU")
 
 
 def _against(contest: Contest, value: Callable[[Observed], float], limit: float, what: str) -> list[Goal]:
@@ -176,19 +176,3 @@ def _against(contest: Contest, value: Callable[[Observed], float], limit: float,
         return []
     ratio = contest.ratio(best, value)
     return [Goal(f"{what} : {best}", ratio.median, limit, f"({ratio.least:.2f} to {ratio.most:.2f})")]
-
-
-def _seconds(one: Observed) -> float:
-    return one.measured.seconds
-
-
-def _processor(one: Observed) -> float:
-    return one.measured.cpu
-
-
-def _at_source(one: Observed) -> float:
-    return one.source
-
-
-def _at_target(one: Observed) -> float:
-    return one.target

@@ -39,11 +39,11 @@ LAYER = "application/vnd.oci.image.layer.v1.tar"
 
 
 @contextmanager
-def serve_source(folder: Path, *, images: int, layers: int, size: float) -> Iterator[tuple[str, list[str]]]:
-    """A registry of images whose layers are made up as they are read; yields its host and their references."""
+def serve_source(folder: Path, *, images: int, layers: int, size: float) -> Iterator[list[str]]:
+    """A registry of images whose layers are made up as they are read; yields their references."""
     options = [f"--images={images}", f"--layers={layers}", f"--size={size:g}"]
     with _serving(folder, "source", options) as host:
-        yield host, [f"{host}/vast/app-{number}:v1" for number in range(images)]
+        yield [f"{host}/vast/app-{number}:v1" for number in range(images)]
 
 
 @contextmanager

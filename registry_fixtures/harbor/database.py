@@ -76,7 +76,6 @@ class Tag:
     name: str
     digest: Digest
     pushed: float
-    pulled: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -179,18 +178,9 @@ class Database:
         with self.lock:
             return next(self._numbers.setdefault(kind, itertools.count(1)))
 
-    def project(self, name: str) -> Project | None:
-        """A project by its name."""
-        return self.projects.get(name)
-
     def project_of(self, repository: str) -> Project | None:
         """The project that a repository's full name begins with."""
         return self.projects.get(repository.partition("/")[0])
-
-    def repository(self, name: str) -> Repository | None:
-        """A repository by its full name."""
-        project = self.project_of(name)
-        return project.repositories.get(name) if project else None
 
     def repositories(self) -> Iterator[Repository]:
         """Every repository, by name."""

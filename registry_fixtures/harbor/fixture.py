@@ -40,15 +40,14 @@ if TYPE_CHECKING:
     from registry_fixtures.harbor.database import Artifact
     from registry_fixtures.holdings import Holdings
 
-__all__ = ["ADMINISTRATOR", "MIRROR_RIGHTS", "PULL_RIGHTS", "PUSH_RIGHTS", "HarborFixture"]
+__all__ = ["ADMINISTRATOR", "MIRROR_RIGHTS", "HarborFixture"]
 
 ADMINISTRATOR: Final = ("admin", "Harbor12345")
 """Name and password that every Harbor begins with."""
 
-PULL_RIGHTS: Final = ("repository:pull",)
-PUSH_RIGHTS: Final = ("repository:pull", "repository:push")
 MIRROR_RIGHTS: Final = (
-    *PUSH_RIGHTS,
+    "repository:pull",
+    "repository:push",
     "accessory:list",
     "artifact:create",
     "artifact:list",
@@ -279,8 +278,7 @@ class HarborFixture(LoopbackServer):
         return self._distribution.answer(request)
 
     def _project(self, repository: str) -> Project:
-        name = repository.partition("/")[0]
-        return self.database.projects.get(name) or self.add_project(name)
+        return self.database.project_of(repository) or self.add_project(repository.partition("/")[0])
 
     def _note_blob(self, repository: str, digest: Digest) -> None:
         with self.database.lock:

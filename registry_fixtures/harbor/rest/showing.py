@@ -90,7 +90,7 @@ def tag_json(project: Project, repository: Repository, tag: Tag, *, immutability
         "artifact_id": artifact.number if artifact else 0,
         "name": tag.name,
         "push_time": stamp(tag.pushed),
-        "pull_time": stamp(tag.pulled) if tag.pulled else _NEVER,
+        "pull_time": _NEVER,
         "immutable": immutability and immutable(project, repository, tag.name),
     }
 
