@@ -125,7 +125,7 @@ class _Run:
         surveyed = survey(root, self.cancel, self.persistence, self.knowledge)
         if surveyed.up_to_date:
             with self.lock:
-                self.report.artifacts_skipped += 1
+                self.report.up_to_date.append(root.label)
                 if surveyed.stand_in:
                     self._not_addressable(root)
             self.listener(ArtifactFinished(root.label, "skipped"))

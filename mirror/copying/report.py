@@ -34,11 +34,14 @@ class Failure:
 
 @dataclass(slots=True, kw_only=True)
 class CopyReport:
-    """Counts of one run. ``bytes_total`` are those of all unique blobs and manifests wanted."""
+    """Counts of one run. ``bytes_total`` are those of all unique blobs and manifests wanted.
+
+    ``up_to_date`` are the labels of the skipped: their tags were right, and what lies below them was not looked at.
+    """
 
     artifacts_total: int = 0
     artifacts_done: int = 0
-    artifacts_skipped: int = 0
+    up_to_date: list[str] = field(default_factory=list)
     blobs_total: int = 0
     blobs_transferred: int = 0
     blobs_mounted: int = 0
@@ -54,6 +57,11 @@ class CopyReport:
     weakened: list[str] = field(default_factory=list)
     excluded: int = 0
     """What the sources name and the selection, or its nature, left out; ``inspect`` gives the reasons."""
+
+    @property
+    def artifacts_skipped(self) -> int:
+        """How many were there already."""
+        return len(self.up_to_date)
 
     @property
     def exit_code(self) -> int:

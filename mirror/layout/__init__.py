@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from mirror.filesystem import FileReader
 from mirror.layout.checking import Problem, StoreStats
 from mirror.layout.collecting import Collected
-from mirror.layout.filesystem import FileReader
 from mirror.layout.refs import ProtectedError, Ref
 from mirror.layout.repository import LayoutRepository
 from mirror.layout.store import Store

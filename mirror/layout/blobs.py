@@ -13,7 +13,7 @@ import time
 from typing import TYPE_CHECKING, Final, Literal
 
 from bundlectl.errors import ContentError, InterruptError, StoreError, TransportError
-from mirror.layout.filesystem import (
+from mirror.filesystem import (
     BLOCK,
     FileReader,
     fsync_directory,

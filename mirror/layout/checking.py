@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from bundlectl.errors import BundlectlError, ContentError, MissingError, StoreError
 from bundlectl.events import BytesMoved
+from mirror.filesystem import BLOCK
 from mirror.layout.collection_files import required_blobs
-from mirror.layout.filesystem import BLOCK
 from mirror.layout.manifests import load_manifest
 from mirror.oci.descriptor import Descriptor
 
@@ -69,6 +69,11 @@ class Needed:
     owners: dict[Digest, str] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
     reported: set[Digest] = field(default_factory=set)
+
+    @property
+    def present(self) -> frozenset[Digest]:
+        """What is there, with the size that it must have; of it, the manifests were hashed."""
+        return frozenset(self.owners.keys() - self.reported)
 
     def add_problem(self, kind: Literal["different", "missing"], digest: Digest, message: str) -> None:
         """Record a problem, once for each digest."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from bundlectl.errors import ContentError, InterruptError
-from mirror.layout.filesystem import locked, mapped_errors, read_small
+from mirror.filesystem import locked, mapped_errors, read_small
 from mirror.layout.index import ADOPTED, INDEX_LIMIT, foreign_entries
 from mirror.layout.marking import Marking
 from mirror.layout.refs import forget_record, plan_restore

@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from bundlectl.errors import ContentError, MissingError, UsageError
-from mirror.layout.filesystem import locked, mapped_errors, read_small, write_atomically
+from mirror.filesystem import locked, mapped_errors, read_small, write_atomically
 from mirror.oci.digest import Digest
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any, Final
 
 from bundlectl.errors import BundlectlError, UsageError
-from mirror.layout.filesystem import store_error, write_atomically
+from mirror.filesystem import store_error, write_atomically
 from mirror.layout.refs import Ref, RefTable, plan_put
 from mirror.oci.descriptor import Descriptor
 from mirror.oci.manifest import Manifest, canonical_json

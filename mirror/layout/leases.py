@@ -9,7 +9,7 @@ import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from mirror.layout.filesystem import mapped_errors
+from mirror.filesystem import mapped_errors
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from bundlectl.errors import BundlectlError, ContentError, InterruptError, StoreError
-from mirror.layout.filesystem import (
+from mirror.filesystem import (
     BLOCK,
     locked,
     mapped_errors,

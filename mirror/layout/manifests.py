@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bundlectl.errors import ContentError
-from mirror.layout.filesystem import read_small
+from mirror.filesystem import read_small
 from mirror.oci.digest import Digest
 from mirror.oci.manifest import Manifest
 from mirror.oci.mediatype import MANIFEST_LIMIT

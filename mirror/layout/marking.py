@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from bundlectl.errors import BundlectlError, ContentError, MissingError
-from mirror.layout.filesystem import read_small
+from mirror.filesystem import read_small
 from mirror.layout.manifests import load_manifest
 from mirror.oci.descriptor import Descriptor
 from mirror.oci.digest import Digest

@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, Final
 
 from bundlectl.errors import ContentError
-from mirror.layout.filesystem import locked, read_small, write_atomically
+from mirror.filesystem import locked, read_small, write_atomically
 from mirror.oci.manifest import canonical_json
 
 if TYPE_CHECKING:

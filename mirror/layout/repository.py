@@ -23,8 +23,8 @@ from mirror.oci.reference import Reference, by_digest_tag, check_repository, che
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from mirror.filesystem import FileReader
     from mirror.layout.blobs import BlobDirectory
-    from mirror.layout.filesystem import FileReader
     from mirror.layout.log import RefLog
     from mirror.layout.records import Record
     from mirror.layout.refs import RefTable

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from bundlectl.errors import ContentError, MissingError, StoreError
-from mirror.layout.filesystem import BLOCK, mapped_errors, regular_size
+from mirror.filesystem import BLOCK, mapped_errors, regular_size
 from mirror.oci.digest import Digest
 
 if TYPE_CHECKING:

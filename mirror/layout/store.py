@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 from bundlectl.errors import ContentError, StoreError
 from bundlectl.events import ignore
+from mirror.filesystem import fsync_directory, locked, mapped_errors, read_small, regular_size, write_atomically
 from mirror.layout.blobs import BlobDirectory
 from mirror.layout.checking import Problem, StoreStats, find_needed, hash_blobs
 from mirror.layout.collecting import Collected, GarbageCollector
 from mirror.layout.collection_files import CollectionFiles
-from mirror.layout.filesystem import fsync_directory, locked, mapped_errors, read_small, regular_size, write_atomically
+from mirror.layout.imports import ImportsFile
 from mirror.layout.index import ADOPTED, INDEX_LIMIT, IndexFile, adopted_records, foreign_entries
 from mirror.layout.log import RefLog
 from mirror.layout.manifests import load_manifest
@@ -28,11 +29,12 @@ from mirror.oci.digest import Digest
 from mirror.oci.manifest import canonical_json
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterator, Mapping
+    from collections.abc import Callable, Hashable, Iterator, Mapping
     from types import TracebackType
 
     from bundlectl.events import Listener
-    from mirror.layout.filesystem import FileReader
+    from mirror.filesystem import FileReader
+    from mirror.layout.checking import Needed
     from mirror.layout.records import Record
     from mirror.layout.refs import Ref
     from mirror.oci.descriptor import Descriptor
@@ -68,6 +70,7 @@ class Store:
         self._sessions = UploadSessions(own / "uploads", self._blobs)
         self._collections = CollectionFiles(own)
         self._newest = NewestFile(own)
+        self._imports = ImportsFile(own)
 
     @classmethod
     def open(
@@ -336,6 +339,23 @@ class Store:
         self._check_writable()
         self._newest.put(ages)
 
+    def imports(self) -> bytes | None:
+        """What is remembered of imports (``bundlectl.operations.replaying``); None where nothing is.
+
+        Raises:
+            ContentError, StoreError: it cannot be read.
+        """
+        return self._imports.read()
+
+    def change_imports(self, change: Callable[[bytes | None], bytes]) -> None:
+        """Replace what is remembered of imports by what ``change`` makes of it.
+
+        Raises:
+            StoreError: the store cannot be written.
+        """
+        self._check_writable()
+        self._imports.change(change)
+
     # The whole
 
     def verify(
@@ -386,6 +406,16 @@ class Store:
                 "run your downloads again, then remove this file",
             )
 
+    def needed(self) -> Needed:
+        """Walk from every ref, referrer and collection to all they need; no blob is hashed.
+
+        Raises:
+            StoreError: the store cannot be read.
+        """
+        with self._log.reading() as table:
+            everything = [*table.refs(), *(ref for _, ref in table.all_referrers())]
+        return find_needed(self._blobs, everything, self.collections())
+
     def stored_bytes(self) -> int:
         """Bytes of all blobs.
 
@@ -402,16 +432,14 @@ class Store:
         """
         with self._log.reading() as table:
             refs, repositories = table.refs(), table.repositories()
-            referrers = [ref for _, ref in table.all_referrers()]
-        collections = self.collections()
-        needed = find_needed(self._blobs, [*refs, *referrers], collections)
+        needed = self.needed()
         sizes = {digest: self._blobs.size(digest) or 0 for digest in self._blobs.digests()}
         spare = [size for digest, size in sizes.items() if digest not in needed.owners]
         own = self.path / "bundlectl"
         return StoreStats(
             refs=len(refs),
             repositories=len(repositories),
-            collections=len(collections),
+            collections=len(self.collections()),
             blobs=len(sizes),
             bytes=sum(sizes.values()),
             unreferenced_blobs=len(spare),

@@ -40,15 +40,15 @@ BLOCK: Final = 1024 * 1024
 _HINTS: Final = {
     errno.ENOSPC: "free some space and run the same command again: it resumes",
     errno.EDQUOT: "free some space within the quota and run the same command again: it resumes",
-    errno.EROFS: "the file system is mounted read-only: remount it, or use a store on another disk",
-    errno.EACCES: "give this user the right to read and write the store's directory",
-    errno.EPERM: "give this user the right to read and write the store's directory",
+    errno.EROFS: "the file system is mounted read-only: remount it, or use another disk",
+    errno.EACCES: "give this user the right to read and write there",
+    errno.EPERM: "give this user the right to read and write there",
     errno.EIO: "the disk reports errors: check it (dmesg, smartctl), then run `bundlectl store verify`",
     errno.EFBIG: "the file system or a limit (ulimit -f) does not allow files of this size: use another disk",
     errno.EMFILE: "raise the limit of open files (ulimit -n) or lower --jobs",
     errno.ENFILE: "the machine has too many files open: close programs or raise fs.file-max",
     errno.ENOLCK: "this file system has no locks: mount it with locking, or use a local disk",
-    errno.EXDEV: "all of the store must lie in one file system",
+    errno.EXDEV: "all of it must lie in one file system",
     errno.ESTALE: "the network file system lost the file: remount it and run the same command again",
 }
 
@@ -65,7 +65,7 @@ def store_error(error: OSError, path: Path | str, *, action: str = "use") -> Sto
     return StoreError(
         f"cannot {action} it: {reason}",
         artifact=str(path),
-        hint=_HINTS.get(error.errno or 0, "check the disk and the rights on the store's directory"),
+        hint=_HINTS.get(error.errno or 0, "check the disk and the rights"),
     )
 
 

@@ -1,0 +1,1 @@
+"""Archives: transportable tars of an OCI image layout (ADR 4)."""
