@@ -6,11 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from controller.crds import load_definitions
+from tests.interop.cluster import cluster_in, define, wait_for
 from tests.interop.programs import Program, bundlectl, docker_registry, embedded_registry, provided
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from tests.interop.cluster import Cluster
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -75,3 +79,27 @@ def served(tmp_path: Path, store: Path) -> Iterator[str]:
     """The host of ``bundlectl serve`` over ``store``, open to pushes from loopback."""
     with embedded_registry(tmp_path / "serve", store) as host:
         yield host
+
+
+@pytest.fixture(scope="session")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """A cluster without content, one a worker process: who uses it keeps to namespaces of its own."""
+    with cluster_in(tmp_path_factory.mktemp("cluster")) as started:
+        yield started
+
+
+@pytest.fixture(scope="session")
+def packages_cluster(cluster: Cluster) -> Cluster:
+    """The cluster, which knows the kinds of curated packages."""
+    define(cluster, load_definitions())
+    return cluster
+
+
+@pytest.fixture
+def namespace(cluster: Cluster) -> str:
+    """A namespace that no other test knows."""
+    made, _ = cluster.call("POST", "/api/v1/namespaces", {"metadata": {"generateName": "test-"}})
+    name: str = made["metadata"]["name"]
+    path = f"/api/v1/namespaces/{name}/serviceaccounts/default"
+    wait_for(lambda: cluster.get(path), f"the default account of {name}")
+    return name
