@@ -54,6 +54,8 @@ class Artifact:
     followed: bool = False
     chart_url: str | None = field(default=None)
     """The ``.tgz`` of a chart in a classic repository."""
+    image_registry: str = ""
+    """Of a curated package's chart: where the user said its images are, as the package controller would."""
 
     @property
     def identity(self) -> tuple[str, str, str]:
@@ -115,4 +117,5 @@ def _join(first: Artifact, second: Artifact) -> Artifact:
         document=first.document or second.document,
         followed=first.followed or second.followed,
         chart_url=first.chart_url or second.chart_url,
+        image_registry=first.image_registry or second.image_registry,
     )

@@ -126,6 +126,7 @@ class _Walk:
                 kube_versions=self._kube_versions,
                 found_in=frozenset({place}),
                 trust=self._classifier.trust(path, digest, known=known),
+                image_registry=self._registries.images or "" if kind == "chart" else "",
             )
         )
 

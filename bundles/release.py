@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from bundles.tree import Node
     from bundles.verify import VerifiedDocument
 
-__all__ = ["Contents", "contents"]
+__all__ = ["Contents", "contents", "findings"]
 
 _MANAGEMENT: Final = frozenset(
     {
@@ -97,19 +97,32 @@ def contents(
             registries=PackageRegistries(package_registry, package_image_registry),
         )
         return _contents(found, ())
-    walkers = {"EksaRelease": _eksa_release, "Bundles": _bundles, "EksdRelease": _eksd_release}
-    walker = walkers.get(document.type)
-    if walker is None:
-        raise ContentError(f"a {document.kind} names no artifacts of its own", artifact=document.origin)
     settled: list[Artifact | Excluded] = []
     named: list[NamedDocument] = []
-    for item in walker(document, version):
+    for item in findings(document, version=version):
         is_document = item.plain and item.path.rpartition(".")[2] in _DOCUMENT_FIELDS
         result = classifier.settle(item, document=is_document)
         settled.append(result)
         if is_document and isinstance(result, Artifact):
             named.append(_named(document, item))
     return _contents(settled, named)
+
+
+def findings(document: Document, *, version: str | None = None) -> Iterator[Found]:
+    """Every URI in a document, where it stands, whatever it is.
+
+    Args:
+        document: an EKS-A release index, Bundles or EKS-D release.
+        version: of an EKS-A release index, the one release that is meant; None means all.
+
+    Raises:
+        ContentError: the document is of another kind; ``version`` is not in the index.
+    """
+    walkers = {"EksaRelease": _eksa_release, "Bundles": _bundles, "EksdRelease": _eksd_release}
+    walker = walkers.get(document.type)
+    if walker is None:
+        raise ContentError(f"a {document.kind} names no artifacts of its own", artifact=document.origin)
+    return walker(document, version)
 
 
 def _contents(settled: Iterable[Artifact | Excluded], named: Iterable[NamedDocument]) -> Contents:

@@ -56,7 +56,7 @@ def admit(policies: tuple[Policy, ...], gathered: Gathered, request: SourceReque
     """
     judged = judge_documents(policies, gathered, session=session, trusted_root=request.belief.trusted_root)
     # A lock may pin the same artifact on better grounds, so what locks have waits until they are joined.
-    pinned = {(item.type, item.reference) for known, _, _ in judged.locks for item in known.artifacts}
+    pinned = {(item.type, item.reference) for source in judged.locks for item in source.lock.artifacts}
     early = [item for item in judged.artifacts if (item.type, item.reference) not in pinned and not item.chart_url]
     kept, left_out = judge_named(policies, early)
     decided = {item.identity for item in early} - {item.identity for item in kept}
@@ -85,7 +85,7 @@ def judge_pinned(
         ContentError, MissingError, TransportError: a document that a lock pins cannot be read.
     """
     read = {entry.verified.document.digest for entry in gathered.documents}
-    with Rooting(locked, session) as rooting:
+    with Rooting(locked, session, beside=request.beside) as rooting:
         for manifest in locked.lock.manifests:
             if manifest.digest not in read:
                 judge_locked_document(policies, manifest, partial(rooting.document, manifest), session)

@@ -17,15 +17,17 @@ from bundles.packages import PACKAGE_IMAGE_REGISTRY
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
+    from bundlectl.operations.session import Session
     from bundles.plan import Naming
 
-__all__ = ["ConfigFile", "MirrorForm", "RegistryConfig", "SiteRegistry", "configure_clusters"]
+__all__ = ["ConfigFile", "MirrorForm", "RegistryConfig", "SiteRegistry", "configure_clusters", "site_registry"]
 
 MirrorForm: TypeAlias = Literal["eks-a", "containerd", "registries-yaml"]
 
 _PUBLIC_REGISTRY: Final = "public.ecr.aws"
 _PRODUCTION: Final = re.compile(r"783794618700\.dkr\.ecr\..*\.amazonaws\.com")
 _CERTIFICATE: Final = re.compile(r"-----BEGIN CERTIFICATE-----\s[A-Za-z0-9+/=\s]+-----END CERTIFICATE-----")
+_CA_LIMIT: Final = 1024 * 1024
 _PROBE: Final = "bundlectl-names-nothing-so"
 """The name of a repository that no rule is about."""
 
@@ -41,6 +43,30 @@ class SiteRegistry:
     skip_verify: bool = False
     plain_http: bool = False
     wants_login: bool = False
+
+
+def site_registry(naming: Naming, session: Session) -> SiteRegistry:
+    """How clusters reach a registry, taken from how this session reaches it.
+
+    Raises:
+        ConfigError: its CA file cannot be read.
+    """
+    from mirror.http.addresses import origin_of  # noqa: PLC0415 -- not for the page of `serve`
+
+    host = session.connection.transport.host(origin_of(f"https://{naming.registry}"))
+    authorities = ""
+    if host.ca_file is not None:
+        try:
+            with host.ca_file.open("rb") as file:
+                authorities = file.read(_CA_LIMIT).decode("ascii", errors="replace")
+        except OSError as error:
+            raise ConfigError(f"the CA file cannot be read: {error.strerror}", artifact=str(host.ca_file)) from error
+    return SiteRegistry(
+        authorities=authorities,
+        skip_verify=host.skip_verify,
+        plain_http=host.plain_http,
+        wants_login=session.target(naming.registry).credential(naming.own("x")) is not None,
+    )
 
 
 @dataclass(frozen=True, slots=True)

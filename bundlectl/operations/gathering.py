@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from bundlectl.operations.request import SourceRequest
     from bundlectl.operations.session import Session
+    from bundles.archive import CarriedArchive
     from bundles.collection import CollectionTarget
     from bundles.lock_signature import SignedLock
     from bundles.policy_file import CollectionPolicy
@@ -26,11 +27,15 @@ __all__ = ["Gathered", "PinnedSource", "gather"]
 
 
 class PinnedSource(NamedTuple):
-    """A lock among the sources, the path of the store its content lies in (or an empty text), and its signature."""
+    """A lock among the sources, with its signature.
+
+    ``store`` says where its content lies: the path of a store, the name of ``archive``, or nothing.
+    """
 
     lock: Lock
     store: str
     signed: SignedLock | None
+    archive: CarriedArchive | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,7 +210,7 @@ def _effective(selection: Selection, loaded: Iterable[Loaded]) -> Selection:
 def _locks(loaded: Iterable[Loaded]) -> Iterable[PinnedSource]:
     for item in loaded:
         if item.lock is not None:
-            yield PinnedSource(item.lock, item.store, item.signed)
+            yield PinnedSource(item.lock, item.store, item.signed, item.archive)
         yield from _locks(item.parts)
 
 

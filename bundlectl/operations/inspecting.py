@@ -77,7 +77,7 @@ def inspect(request: SourceRequest, *, session: Session, resolve: bool = False, 
     excluded = set(gathered.excluded)
     failed: tuple[Failure, ...] = ()
     total: int | None = None
-    locked = [(known, item) for known, _, _ in gathered.locks for item in known.artifacts]
+    locked = [(known, item) for pinned in gathered.locks for known in (pinned.lock,) for item in known.artifacts]
     if resolve or charts:
         from bundlectl.operations.resolving import Resolver  # noqa: PLC0415 -- documents alone need no registry
 
@@ -96,7 +96,7 @@ def inspect(request: SourceRequest, *, session: Session, resolve: bool = False, 
     if locked and not gathered.artifacts:
         total = sum({digest: known.blobs[digest] for known, item in locked for digest in item.all_digests()}.values())
     everything = merge_artifacts([*artifacts, *(_resolved(None, item) for _, item in locked)])
-    for known, _, _ in gathered.locks:
+    for known, *_ in gathered.locks:
         excluded.update(known.excluded)
     if policies:
         from bundlectl.operations.judging import judge_named  # noqa: PLC0415 -- only with a policy

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from bundlectl.operations.request import SourceRequest
     from bundlectl.operations.resolving import Pinned
     from bundlectl.operations.session import Session
+    from bundles.archive import CarriedArchive
     from bundles.lock_signature import SignedLock
     from bundles.selection import Selection
     from mirror.copying import Failure
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from mirror.oci.digest import Digest
     from signing.policy import Policy
 
-__all__ = ["Locked", "lock", "lock_sources"]
+__all__ = ["Locked", "lock", "lock_sources", "refuse_failed"]
 
 _EXPLAINED = 5
 """Failures that are told with their reasons; of any further ones the references alone."""
@@ -43,6 +44,7 @@ class Locked:
     store holds its content, where it is not read from upstream; ``failed`` are artifacts that
     could not be pinned; ``platforms`` are those that everything was pinned for, ``target`` the
     one that a Collection names. ``signed`` is the lock that this one still is, with its signature.
+    ``archives`` are those among the stores that are archives, by what ``stores`` calls them.
     """
 
     lock: Lock
@@ -52,6 +54,7 @@ class Locked:
     platforms: tuple[Platform, ...] = ()
     target: Naming | None = None
     signed: SignedLock | None = None
+    archives: dict[str, CarriedArchive] = field(default_factory=dict)
 
 
 def lock(request: SourceRequest, *, session: Session) -> Lock:
@@ -63,9 +66,19 @@ def lock(request: SourceRequest, *, session: Session) -> Lock:
         UsageError, VerificationError, TransportError: from reading the sources.
     """
     locked = lock_sources(request, session=session)
+    refuse_failed(locked)
+    return locked.lock
+
+
+def refuse_failed(locked: Locked) -> None:
+    """Raise what kept artifacts from being pinned, for who can do nothing with a part.
+
+    Raises:
+        ContentError: something is not what a document says; all such artifacts are named.
+        MissingError: something is not there; all such artifacts are named.
+    """
     if locked.failed:
         raise _summary(locked.failed)
-    return locked.lock
 
 
 def lock_sources(request: SourceRequest, *, session: Session, store: Store | None = None) -> Locked:
@@ -127,9 +140,12 @@ def _join(gathered: Gathered, pinned: Pinned | None, session: Session) -> Locked
     manifests = {(item.kind, item.name, item.digest): item for item in gathered.manifests}
     excluded: set[Excluded] = {*gathered.excluded, *(pinned.excluded if pinned else ())}
     stores: dict[tuple[str, str, str], str] = {}
+    archives: dict[str, CarriedArchive] = {}
     weakened = {*session.connection.weakened, *gathered.weakened}
     _refuse_mixed_platforms(gathered)
-    for known, path, _ in gathered.locks:
+    for known, path, _, archive in gathered.locks:
+        if archive is not None:
+            archives[path] = archive
         chosen, left = _select(known, gathered.selection)
         for item in chosen:
             sizes.update((digest, known.blobs[digest]) for digest in item.all_digests())
@@ -166,6 +182,7 @@ def _join(gathered: Gathered, pinned: Pinned | None, session: Session) -> Locked
         platforms,
         target,
         _still_signed(gathered, result),
+        archives,
     )
 
 
@@ -173,7 +190,7 @@ def _still_signed(gathered: Gathered, result: Lock) -> SignedLock | None:
     """The signed lock among the sources, where the result is that lock and nothing more or less."""
     if len(gathered.locks) != 1 or gathered.artifacts or gathered.manifests:
         return None
-    known, _, signed = gathered.locks[0]
+    known, _, signed, _ = gathered.locks[0]
     same = sorted(known.artifacts, key=_identity) == sorted(result.artifacts, key=_identity)
     return signed if same and result.selection == known.selection else None
 
@@ -184,7 +201,7 @@ def _identity(item: LockedArtifact) -> tuple[str, str, str]:
 
 def _refuse_mixed_platforms(gathered: Gathered) -> None:
     """Platforms are chosen once a run: the copy must walk each index as it was walked when it was locked."""
-    made_for = {tuple(known.selection["platforms"]) for known, _, _ in gathered.locks}
+    made_for = {tuple(pinned.lock.selection["platforms"]) for pinned in gathered.locks}
     if gathered.artifacts:
         made_for.add(tuple(gathered.selection.to_json()["platforms"]))
     if len(made_for) > 1:
@@ -199,7 +216,7 @@ def _needed(artifacts: Iterable[LockedArtifact], sizes: dict[Digest, int]) -> di
 def _selection(gathered: Gathered) -> dict[str, object]:
     """The selection to record: what a lock was made with stays, what narrows it further is added."""
     own = gathered.selection.to_json()
-    made = [known.selection for known, _, _ in gathered.locks]
+    made = [pinned.lock.selection for pinned in gathered.locks]
     if not made:
         return own
     # All are for the same platforms (``_refuse_mixed_platforms``), and what one lock left out is not here.

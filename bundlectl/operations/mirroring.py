@@ -20,16 +20,16 @@ from mirror.copying.survey import holds
 from mirror.copying.working import Workers
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
-    from bundlectl.operations.request import SourceRequest
+    from bundlectl.operations.request import Beside, SourceRequest
     from bundlectl.operations.session import Session
     from bundles.lock import Lock
     from mirror.copying import Failure, Root
     from mirror.oci.repository import ReadRepository
     from mirror.remote import RemoteRegistry
 
-__all__ = ["MirrorPlan", "mirror", "plan"]
+__all__ = ["Filling", "MirrorPlan", "fill_registry", "mirror", "plan"]
 
 _LISTING_PAYS: Final = 20
 """Tags from which on a registry that can list many artifacts at once is asked to."""
@@ -111,17 +111,43 @@ def mirror(
         InterruptError: cancelled; the same call resumes.
     """
     locked = lock_sources(request, session=session)
-    naming = _target(target, locked)
+    filling = Filling(create_projects=create_projects, trust_recorded=trust_recorded)
+    return fill_registry(locked, _target(target, locked), filling, session=session)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Filling:
+    """How a registry is filled.
+
+    ``create_projects`` and ``trust_recorded`` as for `mirror`; ``beside`` see ``SourceRequest.beside``. ``ready`` is
+    called with the plan once the registry turned out able to take it, before anything is written.
+    """
+
+    create_projects: Visibility | None = None
+    trust_recorded: bool = False
+    beside: Beside | None = None
+    ready: Callable[[TargetPlan], None] | None = None
+    phase: str = "mirroring"
+
+
+def fill_registry(locked: Locked, naming: Naming, filling: Filling, *, session: Session) -> CopyReport:
+    """Bring everything that is locked into a registry. The lock's parts are let go of on the way.
+
+    Raises:
+        UsageError, RegistryError, TransportError, InterruptError: see `mirror`.
+    """
     registry = session.target(naming.registry)
-    with Rooting(locked, session) as rooting, session.memory(naming.registry) as memory:
+    with Rooting(locked, session, beside=filling.beside) as rooting, session.memory(naming.registry) as memory:
         source, sent = session.requests() - registry.requests, registry.requests
         knowledge = TargetKnowledge(memory=memory)
         planned = _place(locked.lock, naming, registry, knowledge, session)
         roots = rooting.roots(planned, lambda repository, _: registry.repository(repository))
-        session.listener(PhaseStarted("mirroring", len(roots)))
-        _learn(knowledge, roots, registry, session, trusting=trust_recorded)
+        session.listener(PhaseStarted(filling.phase, len(roots)))
+        _learn(knowledge, roots, registry, session, trusting=filling.trust_recorded)
         wanted = outstanding(planned, roots, knowledge)
-        prepare_target(registry, planned, locked.lock, wanted, session=session, create_projects=create_projects)
+        prepare_target(registry, planned, locked.lock, wanted, session=session, create_projects=filling.create_projects)
+        if filling.ready is not None:
+            filling.ready(planned)
         failed, weakened, excluded = locked.failed, list(locked.lock.weakened), len(locked.lock.excluded)
         # What is copied is in the roots: a lock of 50,000 blobs would be a third of the memory of the run.
         del locked, planned, wanted

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from bundles.belief import Belief
 from bundles.selection import Selection
 from bundles.sources.context import RELEASE_URL
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from bundles.policy_file import LoadKey
+    from mirror.oci.repository import ReadRepository
     from signing.policy import Policy
 
-__all__ = ["RELEASE_URL", "SourceRequest"]
+__all__ = ["RELEASE_URL", "Beside", "SourceRequest"]
+
+
+Beside: TypeAlias = "Callable[[str], ReadRepository]"
+"""Opens a repository by its upstream name, ``registry/repository``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,7 +31,8 @@ class SourceRequest:
     command does by itself (``cli.md``, "A document that names others"). ``allow_rollback`` lets
     ``latest`` be older than what a store has seen. ``policies`` are met in addition to those of
     Collections, whose keys ``load_key`` reads. ``weakened`` says in words which of it decides what
-    is trusted and where that came from; it is recorded.
+    is trusted and where that came from; it is recorded. ``beside`` opens, by its upstream name, the repository of
+    the target: what an archive left out because the site has it is read there.
     """
 
     sources: tuple[str, ...]
@@ -35,6 +43,7 @@ class SourceRequest:
     policies: tuple[Policy, ...] = ()
     weakened: tuple[str, ...] = ()
     load_key: LoadKey | None = field(default=None, repr=False)
+    beside: Beside | None = field(default=None, repr=False)
     release_url: str = RELEASE_URL
     package_registry: str | None = None
     package_image_registry: str | None = None

@@ -206,7 +206,7 @@ class Resolver:
 
     def _images_in(self, archive: bytes, artifact: Artifact) -> list[Artifact]:
         chart = read_chart(archive, origin=artifact.reference)
-        found = [find_images(chart)]
+        found = [find_images(chart, source_registry=artifact.image_registry)]
         if self._rendering:
             with tempfile.NamedTemporaryFile(suffix=".tgz", prefix="bundlectl-") as file:
                 file.write(archive)

@@ -9,21 +9,31 @@ from typing import TYPE_CHECKING, Final, Self
 from urllib.parse import urlsplit
 
 from bundlectl.errors import ContentError, MissingError, TransportError
-from bundles.plan import document_tag, upstream_name
+from bundlectl.operations.supplementing import SupplementedRepository
+from bundles.plan import PACKAGE_BUNDLES_REPOSITORY, document_tag, upstream_name
 from bundles.sources.layers import read_layer
 from bundles.sources.packages import BundleRepository
+from mirror.archive.repository import ArchiveRepository
 from mirror.copying import Referrer, Root
 from mirror.layout import Store
 from mirror.memory import MemoryRepository
-from mirror.oci.artifact import FILES_REPOSITORY, describe_document, describe_package_bundle, wrap_file
+from mirror.oci.artifact import (
+    FILES_REPOSITORY,
+    MANIFESTS_REPOSITORY,
+    describe_document,
+    describe_package_bundle,
+    wrap_file,
+)
 from mirror.oci.descriptor import Descriptor
 from mirror.oci.digest import Digest
+from mirror.oci.mediatype import OCTET_STREAM
 from mirror.remote import UrlRepository
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from bundlectl.operations.locking import Locked
+    from bundlectl.operations.request import Beside
     from bundlectl.operations.session import Session
     from bundles.artifact import TrustLevel
     from bundles.lock import LockedArtifact, LockedManifest
@@ -31,7 +41,7 @@ if TYPE_CHECKING:
     from mirror.oci.manifest import Manifest
     from mirror.oci.repository import ReadRepository, Repository
 
-__all__ = ["Rooting"]
+__all__ = ["Rooting", "is_artifact_intact", "is_document_intact"]
 
 _DOCUMENT_LIMIT: Final = 16 * 1024 * 1024
 
@@ -40,9 +50,16 @@ class Rooting:
     """Turns a plan into roots; a context manager that keeps the stores it reads from open.
 
     It keeps nothing of the lock: while a plan of 50,000 blobs is copied, that would be a third of the memory.
+
+    Args:
+        locked: what is to be copied.
+        session: connections.
+        beside: opens where what an archive left out is read (``SourceRequest.beside``).
     """
 
-    def __init__(self, locked: Locked, session: Session) -> None:
+    def __init__(self, locked: Locked, session: Session, *, beside: Beside | None = None) -> None:
+        self._archives = {text: archive.volumes() for text, archive in locked.archives.items()}
+        self._beside = beside
         self._platforms = locked.platforms
         self._holders = locked.stores
         self._raw = locked.raw
@@ -95,7 +112,7 @@ class Rooting:
                 for item in artifact.referrers
             ),
             manifests=artifact.manifests,
-            is_intact=partial(_is_intact, kept, planned, sizes) if kept else None,
+            is_intact=partial(is_artifact_intact, kept, planned, sizes) if kept else None,
             is_chart=None if artifact.type == "file" else artifact.type == "chart",
         )
 
@@ -103,10 +120,8 @@ class Rooting:
         """The repository that an artifact is read from; nothing is asked of it yet."""
         path = self._holders.get(artifact.identity)
         if path:
-            store = self._store(path)
-            return store.repository(
-                FILES_REPOSITORY if artifact.type == "file" else upstream_name(artifact.reference)[0]
-            )
+            name = FILES_REPOSITORY if artifact.type == "file" else upstream_name(artifact.reference)[0]
+            return self._holder(path, name)
         if artifact.type == "file":
             wrapped = wrap_file(artifact.reference, artifact.digest, artifact.size, sha512=artifact.sha512)
             url = self._session.reach(artifact.reference)
@@ -127,28 +142,29 @@ class Rooting:
         self, planned: PlannedManifest, target: Callable[[str, TrustLevel], Repository], kept: Store | None
     ) -> Root:
         manifest = planned.manifest
-        if manifest.oci_digest:
-            source: ReadRepository = BundleRepository(self._carrier(manifest), manifest)
-            descriptor = Descriptor("", manifest.oci_digest, 0)
-        else:
-            wrapped = (
-                describe_package_bundle(manifest.digest, manifest.size)
-                if manifest.kind == "PackageBundle"
-                else describe_document(manifest.digest, manifest.size, url=manifest.url)
-            )
-            source = MemoryRepository(
-                manifest.url,
-                lambda: (wrapped.manifest, {**wrapped.blobs, manifest.digest: self._document(manifest)}),
-            )
-            descriptor = wrapped.manifest.descriptor
+        source, descriptor = self.document_source(manifest)
         return Root(
             label=manifest.url if not manifest.oci_digest else f"{manifest.url}:{document_tag(manifest)}",
             source=source,
             target=target(planned.repository, manifest.trust),
             descriptor=descriptor,
             tags=planned.tags,
-            is_intact=partial(_is_document_intact, kept, planned, descriptor.digest) if kept else None,
+            is_intact=partial(is_document_intact, kept, planned, descriptor.digest) if kept else None,
         )
+
+    def document_source(self, manifest: LockedManifest) -> tuple[ReadRepository, Descriptor]:
+        """The repository that a release document is read from, as an OCI artifact, and that artifact's manifest."""
+        if manifest.oci_digest:
+            return BundleRepository(self._carrier(manifest), manifest), Descriptor("", manifest.oci_digest, 0)
+        wrapped = (
+            describe_package_bundle(manifest.digest, manifest.size)
+            if manifest.kind == "PackageBundle"
+            else describe_document(manifest.digest, manifest.size, url=manifest.url)
+        )
+        source = MemoryRepository(
+            manifest.url, lambda: (wrapped.manifest, {**wrapped.blobs, manifest.digest: self._document(manifest)})
+        )
+        return source, wrapped.manifest.descriptor
 
     def _store_of(self, manifest: LockedManifest) -> str | None:
         """The path of the store that a release document lies in; None where it is read from its origin."""
@@ -157,7 +173,7 @@ class Rooting:
     def _carrier(self, manifest: LockedManifest) -> ReadRepository:
         """The repository that a package bundle lies in."""
         path = self._store_of(manifest)
-        return self._store(path).repository(manifest.url) if path else self._session.repository(manifest.url)
+        return self._holder(path, manifest.url) if path else self._session.repository(manifest.url)
 
     def document(self, manifest: LockedManifest) -> bytes:
         """The bytes of a release document that is locked.
@@ -185,8 +201,11 @@ class Rooting:
         return raw
 
     def _from_store(self, manifest: LockedManifest, path: str) -> bytes:
-        with self._store(path).open_blob(manifest.digest) as reader:
-            return reader.read(_DOCUMENT_LIMIT)
+        if manifest.size > _DOCUMENT_LIMIT:
+            raise ContentError(f"has more than the {_DOCUMENT_LIMIT} bytes that are read", artifact=manifest.url)
+        name = MANIFESTS_REPOSITORY if manifest.kind != "PackageBundle" else PACKAGE_BUNDLES_REPOSITORY
+        with self._holder(path, name).open_blob(Descriptor(OCTET_STREAM, manifest.digest, manifest.size)) as reader:
+            return reader.read(-1)
 
     def _from_origin(self, manifest: LockedManifest) -> bytes:
         if urlsplit(manifest.url).scheme in ("http", "https"):
@@ -209,13 +228,27 @@ class Rooting:
                 hint="run from where the lock was made, or name the document beside the lock",
             ) from error
 
+    def _holder(self, path: str, name: str) -> ReadRepository:
+        """A repository of a store or an archive, by its upstream name."""
+        if path not in self._archives:
+            return self._store(path).repository(name)
+        repository = ArchiveRepository(name, self._archives[path])
+        return SupplementedRepository(repository, self._beside(name)) if self._beside else repository
+
     def _store(self, path: str) -> Store:
         if path not in self._stores:
             self._stores[path] = self._stack.enter_context(Store.open(Path(path), read_only=True))
         return self._stores[path]
 
 
-def _is_intact(store: Store, planned: PlannedArtifact, sizes: Mapping[Digest, int]) -> bool:
+def is_artifact_intact(store: Store, planned: PlannedArtifact, sizes: Mapping[Digest, int]) -> bool:
+    """Whether a store has all of an artifact, under its name.
+
+    Args:
+        store: open.
+        planned: the artifact.
+        sizes: bytes of every digest.
+    """
     artifact = planned.artifact
     held = store.repository(planned.repository, trust=artifact.trust)
     return (
@@ -225,7 +258,8 @@ def _is_intact(store: Store, planned: PlannedArtifact, sizes: Mapping[Digest, in
     )
 
 
-def _is_document_intact(store: Store, planned: PlannedManifest, digest: Digest) -> bool:
+def is_document_intact(store: Store, planned: PlannedManifest, digest: Digest) -> bool:
+    """Whether a store has a release document, under its names; ``digest`` is that of the manifest it lies in."""
     held = store.repository(planned.repository, trust=planned.manifest.trust)
     return (
         all(held.vouches(digest, tag=tag) for tag in planned.tags)

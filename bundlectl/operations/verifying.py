@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from mirror.oci.digest import Digest
     from mirror.remote import RemoteRegistry, RemoteRepository
 
-__all__ = ["Finding", "VerifyReport", "locks_of", "verify_registry", "verify_store"]
+__all__ = ["Finding", "VerifyReport", "check_content", "locks_of", "verify_registry", "verify_store"]
 
 _BLOCK: Final = 1024 * 1024
 
@@ -164,14 +164,31 @@ def verify_registry(
     report = VerifyReport(
         target=f"registry:{'/'.join(part for part in (target.registry, target.prefix) if part)}", deep=deep
     )
-    checker = _Checker(registry, report, session)
-    with session.memory(target.registry) as memory:
-        for lock in locks:
-            plan = place_documents(TargetPlan.of(lock, target), lock, registry)
-            session.listener(PhaseStarted("verifying", len(plan.artifacts)))
-            checker.check(lock, plan)
-            _doubt(memory, registry, plan, report)
+    for lock in locks:
+        plan = place_documents(TargetPlan.of(lock, target), lock, registry)
+        session.listener(PhaseStarted("verifying", len(plan.artifacts)))
+        check_content(registry, lock, plan, report, session=session)
     return report
+
+
+def check_content(
+    registry: RemoteRegistry, lock: Lock, plan: TargetPlan, report: VerifyReport, *, session: Session
+) -> None:
+    """Look whether a registry has what a lock lists. What is not right there, the next ``mirror`` brings.
+
+    Args:
+        registry: the target.
+        lock: what should be there.
+        plan: how it is called there.
+        report: gets the findings; says whether blobs are read back.
+        session: connections.
+
+    Raises:
+        InterruptError: cancelled.
+    """
+    _Checker(registry, report, session).check(lock, plan)
+    with session.memory(registry.host) as memory:
+        _doubt(memory, registry, plan, report)
 
 
 def _doubt(memory: TargetMemory, registry: RemoteRegistry, plan: TargetPlan, report: VerifyReport) -> None:

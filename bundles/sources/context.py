@@ -14,6 +14,7 @@ from bundles.origins import rewrite
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from bundles.archive import CarriedArchive
     from bundles.collection import Collection
     from bundles.lock import Lock
     from bundles.lock_signature import SignedLock
@@ -170,7 +171,8 @@ class Loaded:
         contents: what they name.
         lock: what is pinned already.
         signed: the lock's bytes with its signature, where it has one.
-        store: where its content lies.
+        store: where its content lies: the path of a store, or the source itself where that is an archive.
+        archive: the archive, when the source is one.
         collection: the Collection, when the source is one.
         parts: the sources of a Collection.
     """
@@ -184,6 +186,7 @@ class Loaded:
     lock: Lock | None = None
     signed: SignedLock | None = None
     store: str = ""
+    archive: CarriedArchive | None = None
     collection: Collection | None = None
     parts: tuple[Loaded, ...] = ()
 

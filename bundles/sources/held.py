@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -22,7 +21,7 @@ from mirror.oci.artifact import (
     file_tag,
     wrap_file,
 )
-from mirror.oci.reference import attached_to, by_digest_tag
+from mirror.oci.reference import attached_to, by_digest_tag, is_attached
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -37,8 +36,6 @@ if TYPE_CHECKING:
 __all__ = ["Held", "LooseRefs"]
 
 _HINT: Final = "download it again into this store"
-_RESERVED: Final = re.compile(r"(?:sha256|sha512)-[0-9a-f]{64,128}(?:\..+)?")
-"""Tags of cosign's scheme, and those under which referrers are listed."""
 _PACKAGE_BUNDLES: Final = "/eks-anywhere-packages-bundles"
 _DOCUMENT_LIMIT: Final = 16 * 1024 * 1024
 _DEPTH: Final = 8
@@ -94,7 +91,7 @@ class LooseRefs:
         """
         for ref in self._store.refs():
             tag = ref.tag or by_digest_tag(ref.descriptor.digest)
-            if (ref.repository, tag) in self._covered or _RESERVED.fullmatch(tag):
+            if (ref.repository, tag) in self._covered or is_attached(tag):
                 continue
             if ref.trust == "pushed":
                 self._held.excluded.add(Excluded(str(ref), "was pushed into the store; name it to take it along"))

@@ -39,7 +39,7 @@ def read_local(path: Path, *, limit: int) -> bytes:
                 raw = file.read(limit + 1)
         finally:
             os.close(descriptor)
-    except FileNotFoundError as error:
+    except (FileNotFoundError, ValueError) as error:  # a name that no file can have is a ValueError
         raise MissingError("there is no such file", artifact=str(path), hint="check the path") from error
     except OSError as error:
         raise ConfigError(

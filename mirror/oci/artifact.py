@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "FILES_REPOSITORY",
+    "IMPORTS_REPOSITORY",
     "MANIFESTS_REPOSITORY",
     "SHA512_ANNOTATION",
     "TITLE_ANNOTATION",
@@ -46,6 +47,8 @@ __all__ = [
 
 FILES_REPOSITORY: Final = "bundlectl/files"
 MANIFESTS_REPOSITORY: Final = "bundlectl/manifests"
+IMPORTS_REPOSITORY: Final = "bundlectl/imports"
+"""What imports remember of a registry, in it; no content of the site."""
 
 TITLE_ANNOTATION: Final = "org.opencontainers.image.title"
 URL_ANNOTATION: Final = "dev.bundlectl.file.url"

@@ -9,7 +9,7 @@ from typing import Final
 from bundlectl.errors import ContentError, UsageError
 from mirror.oci.digest import Digest
 
-__all__ = ["Reference", "attached_to", "by_digest_tag", "check_repository", "check_tag"]
+__all__ = ["Reference", "attached_to", "by_digest_tag", "check_repository", "check_tag", "is_attached"]
 
 _COMPONENT: Final = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
 _REPOSITORY: Final = re.compile(rf"{_COMPONENT}(?:/{_COMPONENT})*")
@@ -17,6 +17,7 @@ _TAG: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
 _LABEL: Final = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 _HOST: Final = re.compile(rf"(?:{_LABEL}(?:\.{_LABEL})*|\[[0-9A-Fa-f:.]+\])(?::[0-9]{{1,5}})?")
 _ATTACHED: Final = re.compile(r"(sha256-[0-9a-f]{64}|sha512-[0-9a-f]{128})\.[A-Za-z0-9._-]+")
+_RESERVED: Final = re.compile(r"sha(?:256|512)-[0-9a-f]{64,128}(?:\..+)?")
 _NAME_MAX: Final = 255
 
 
@@ -58,6 +59,11 @@ def attached_to(tag: str) -> Digest | None:
     """The manifest that a tag of cosign's scheme (``sha256-<hex>.sig``) speaks of; None for any other tag."""
     match = _ATTACHED.fullmatch(tag)
     return Digest.parse(match[1].replace("-", ":")) if match else None
+
+
+def is_attached(tag: str) -> bool:
+    """Whether a tag names no artifact of its own: it is of cosign's scheme, or lists referrers (OCI fallback tag)."""
+    return _RESERVED.fullmatch(tag) is not None
 
 
 @dataclass(frozen=True, slots=True)
