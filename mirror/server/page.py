@@ -11,10 +11,11 @@ import re
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlencode
 
+from mirror.markup import Element, element, size_text, table
 from mirror.oci.reference import attached_to
 from mirror.server.contents import read_contents
 from mirror.server.describing import Allowance
-from mirror.server.markup import POLICY, Element, element, render, table
+from mirror.server.look import POLICY, render
 from mirror.server.message import RefusedError, Request, Response
 from mirror.server.paths import repository_name
 
@@ -35,8 +36,6 @@ _PACKAGES_MAX: Final = 500
 _QUERY_MAX: Final = 200
 _HOST: Final = re.compile(r"[A-Za-z0-9.\-\[\]:]{1,255}")
 _FALLBACK: Final = re.compile(r"sha256-[0-9a-f]{64}")
-_UNITS: Final = ("bytes", "kB", "MB", "GB", "TB")
-_STEP: Final = 1000
 _TRUST: Final = {
     "signed": "its digest is inside a verified signature, or its own signature met the policy, when it was fetched",
     "declared": "a release document names it; no signature covers its digest",
@@ -99,7 +98,7 @@ def _facts(service: Service, repositories: int, collections: Sequence[Collection
         (f"{repositories:,}", "repository" if repositories == 1 else "repositories"),
     ]
     if service.description:
-        facts.append((_size(service.description.stored_bytes()), "stored"))
+        facts.append((size_text(service.description.stored_bytes()), "stored"))
     return element("ul", *(element("li", element("b", value), f" {what}") for value, what in facts), class_="facts")
 
 
@@ -121,7 +120,7 @@ def _collections(collections: Sequence[CollectionView], host: str) -> list[Eleme
             element("div", view.problem) if view.problem else _documents(view),
             element("div", *(element("div", source) for source in view.sources)),
             f"{view.images:,} images, {view.charts:,} charts, {view.files:,} files",
-            _size(view.size),
+            size_text(view.size),
             view.signed_by or element("span", "nobody", class_="quiet"),
         ]
         for view in collections
@@ -252,7 +251,7 @@ def _tag_row(service: Service, name: str, ref: Ref, host: str, allowance: Allowa
             element("pre", command) if contents.kind in ("image", "chart") else None,
         ),
         contents.kind if contents.whole else element("span", f"{contents.kind}, damaged"),
-        _size(contents.size),
+        size_text(contents.size),
         element("div", *platforms),
         _trust(ref.trust),
         element("div", *(_attached(view) for view in attached)),
@@ -296,12 +295,3 @@ def _host(request: Request) -> str:
 def _url(request: Request) -> str:
     scheme = "https" if request.environ.get("wsgi.url_scheme") == "https" else "http"
     return f"{scheme}://{_host(request)}"
-
-
-def _size(count: int) -> str:
-    value = float(count)
-    for unit in _UNITS[:-1]:
-        if value < _STEP:
-            return f"{count} {unit}" if unit == "bytes" else f"{value:.1f} {unit}"
-        value /= _STEP
-    return f"{value:,.1f} {_UNITS[-1]}"

@@ -9,52 +9,30 @@ from typing import TYPE_CHECKING, Final
 from xml.etree import ElementTree as ET
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
-__all__ = ["POLICY", "Element", "element", "render", "table"]
+__all__ = ["Element", "element", "only_style", "render", "size_text", "table", "visible"]
 
 Element = ET.Element
 
 # What a browser would not show as it stands: control characters, and those that turn the direction of text around.
 _UNSEEN: Final = re.compile(
-    r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff\ufffe\uffff]"
+    r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff\ufffe\uffff]"
 )
 _TEXT_MAX: Final = 2048
-
-_STYLE: Final = """
-:root{color-scheme:light dark}
-body{font:15px/1.5 system-ui,sans-serif;max-width:72rem;margin:2rem auto;padding:0 1rem}
-h1{font-size:1.5rem}h2{font-size:1.15rem;margin-top:2rem}
-table{border-collapse:collapse;width:100%}
-th{white-space:nowrap}
-th,td{text-align:left;vertical-align:top;padding:.35rem .6rem;border-bottom:1px solid #8884;overflow-wrap:anywhere}
-td.n,th.n{text-align:right;white-space:nowrap}
-code,pre{font-family:ui-monospace,monospace;font-size:.9em}
-pre{overflow:auto;padding:.6rem;background:#8882;border-radius:.3rem;user-select:all}
-summary{cursor:pointer;padding:.2rem 0}
-.facts{display:flex;flex-wrap:wrap;gap:.4rem 2rem;padding:0;list-style:none}.facts b{font-size:1.2rem}
-.quiet{opacity:.7}.trust{border:1px solid #8886;border-radius:.3rem;padding:0 .35rem;white-space:nowrap}
-.signed{border-color:#2a7;background:#2a72}.pushed,.off{border-color:#c80;background:#c802}
-input{font:inherit;padding:.25rem .5rem;width:min(24rem,60%)}button{font:inherit;padding:.25rem .8rem}
-"""
-
-POLICY: Final = (
-    "default-src 'none'; "
-    f"style-src 'sha256-{base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()}'; "
-    "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
-)
-"""Content-Security-Policy of what `render` makes: this one style sheet, no scripts, nothing from anywhere."""
+_UNITS: Final = ("bytes", "kB", "MB", "GB", "TB")
+_STEP: Final = 1000
 
 
 def element(tag: str, /, *children: Element | str | None, **attributes: str) -> Element:
     """An element. Children that are None are left out; ``class_`` stands for ``class``."""
-    made = ET.Element(tag, {name.rstrip("_"): _shown(value) for name, value in attributes.items()})
+    made = ET.Element(tag, {name.rstrip("_"): visible(value) for name, value in attributes.items()})
     last: Element | None = None
     for child in children:
         if child is None:
             continue
         if isinstance(child, str):
-            text = _shown(child)
+            text = visible(child)
             if last is None:
                 made.text = (made.text or "") + text
             else:
@@ -76,18 +54,32 @@ def table(columns: Iterable[str], rows: Iterable[Iterable[Element | str]]) -> El
     return element("table", element("thead", head), element("tbody", *body))
 
 
-def render(title: str, *content: Element | None) -> bytes:
-    """A whole page."""
-    style = ET.Element("style")
-    style.text = _STYLE
+def only_style(style: str) -> str:
+    """A Content-Security-Policy that allows this one style sheet: no scripts, nothing from anywhere."""
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    return f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'"
+
+
+def render(title: str, *content: Element | None, style: str, meta: Mapping[str, str] | None = None) -> bytes:
+    """A whole page.
+
+    Args:
+        title: of the page.
+        content: of its body.
+        style: the style sheet.
+        meta: what else stands in its head, as values of ``http-equiv``.
+    """
+    sheet = ET.Element("style")
+    sheet.text = style
     page = element(
         "html",
         element(
             "head",
             element("meta", charset="utf-8"),
+            *(element("meta", **{"http-equiv": name, "content": value}) for name, value in (meta or {}).items()),
             element("meta", name="viewport", content="width=device-width, initial-scale=1"),
             element("title", title),
-            style,
+            sheet,
         ),
         element("body", *content),
         lang="en",
@@ -95,7 +87,18 @@ def render(title: str, *content: Element | None) -> bytes:
     return f"<!DOCTYPE html>\n{ET.tostring(page, encoding='unicode', method='html')}\n".encode()
 
 
-def _shown(text: str) -> str:
+def size_text(count: int) -> str:
+    """Bytes in the largest decimal unit that leaves at least one: ``1.5 GB``."""
+    value = float(count)
+    for unit in _UNITS[:-1]:
+        if value < _STEP:
+            return f"{count} {unit}" if unit == "bytes" else f"{value:.1f} {unit}"
+        value /= _STEP
+    return f"{value:,.1f} {_UNITS[-1]}"
+
+
+def visible(text: str) -> str:
+    """Text of bounded length in which nothing hides: whatever a reader would not see stands there as U+FFFD."""
     if len(text) > _TEXT_MAX:
         text = f"{text[:_TEXT_MAX]}…"
     return _UNSEEN.sub("\ufffd", text)
