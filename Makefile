@@ -15,8 +15,8 @@ ENTRY := sed -n '/^\[project.scripts\]/,/^\[tool/p' pyproject.toml
 RUN_STAMP := $(VENV)/run-$(shell (cat requirements.txt; $(ENTRY); pwd) | cksum | cut -d' ' -f1)
 DEV_STAMP := $(VENV)/dev-$(shell (cat requirements.txt requirements-dev.txt; $(ENTRY); pwd) | cksum | cut -d' ' -f1)
 
-.PHONY: help quickstart test check lint format types contracts docs interop interop-tools soak bench env clean \
-	lock-requirements upgrade-requirements
+.PHONY: help quickstart test check lint format types contracts docs interop interop-tools soak bench dist env clean \
+	lock-requirements upgrade-requirements lock-image
 .DELETE_ON_ERROR:
 
 help:
@@ -27,9 +27,11 @@ help:
 	@echo 'make interop-tools      provide those programs (apt, go install)'
 	@echo 'make soak               long runs; SCALE=0.05 for a taste'
 	@echo 'make bench              pairs against regsync, crane, skopeo and regctl; writes docs/reference/benchmarks.md'
+	@echo 'make dist               what carries bundlectl across a gap: offline installer, container image, wheel, source'
 	@echo 'make format             let ruff write what `make check` asks for'
 	@echo 'make docs               write the generated reference pages'
 	@echo 'make lock-requirements  pin again what pyproject.toml asks for (upgrade-requirements: newest)'
+	@echo 'make lock-image         pin again the Debian packages that the container image is made of'
 	@echo 'make clean              remove the environment and everything made here'
 
 $(RUN_STAMP): | requirements.txt pyproject.toml
@@ -51,7 +53,7 @@ env: $(DEV_STAMP)
 quickstart:
 	@$(TIMED) 'make quickstart' $(MAKE) --no-print-directory run-quickstart
 
-.PHONY: run-quickstart run-check run-interop run-soak run-bench
+.PHONY: run-quickstart run-check run-interop run-soak run-bench run-dist
 run-quickstart: $(RUN_STAMP)
 	@$(BIN)/bundlectl quickstart
 
@@ -104,6 +106,15 @@ bench:
 
 run-bench: $(DEV_STAMP)
 	@$(BIN)/python benchmarks/bench.py --scale $(SCALE)
+
+dist:
+	@$(TIMED) 'make dist' $(MAKE) --no-print-directory run-dist
+
+run-dist: $(DEV_STAMP)
+	@$(BIN)/python shipping/build.py
+
+lock-image: $(DEV_STAMP)
+	@$(BIN)/python shipping/build.py --lock-image
 
 lock-requirements: $(DEV_STAMP)
 	@PYTHON=$(BIN)/python .ci/lock-requirements
