@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pairing import Chosen, Contest
     from results import Plan
 
-__all__ = ["first_copy", "from_store", "recipe_of", "resync", "temporary"]
+__all__ = ["first_copy", "fresh", "from_store", "observed", "recipe_of", "resync", "temporary"]
 
 IMAGES = 40
 MEGABYTES = 630.0
@@ -43,9 +43,9 @@ def first_copy(
     with filled(place, recipe_of(chosen.plan, unshared=unshared), round_trip=round_trip, kind=kind) as source:
 
         def once(tool: Tool, number: int) -> Observed:
-            with _fresh(folder / f"{tool.name}-{number}", round_trip, kind) as target:
+            with fresh(folder / f"{tool.name}-{number}", round_trip, kind) as target:
                 task = Task(source.listing.images, source.place.host, target.host, target.log.parent)
-                return _observed(tool, task, source, target)
+                return observed(tool, task, source, target)
 
         return source, chosen.contest(copying_tools(), once)
 
@@ -60,9 +60,9 @@ def from_store(chosen: Chosen) -> tuple[Source, Contest]:
         store = store_of(source, home)
 
         def once(tool: Tool, number: int) -> Observed:
-            with _fresh(folder / f"{tool.name}-{number}", 0.0, "docker-registry") as target:
+            with fresh(folder / f"{tool.name}-{number}", 0.0, "docker-registry") as target:
                 task = Task(source.listing.images, source.place.host, target.host, target.log.parent, store)
-                return _observed(tool, task, source, target)
+                return observed(tool, task, source, target)
 
         return source, chosen.contest(store_tools(), once)
 
@@ -79,8 +79,8 @@ def resync(chosen: Chosen) -> tuple[Source, Contest]:
             task = Task(source.listing.images, source.place.host, target.host, home, lock=lock)
             tools = resync_tools()
             for tool in tools:  # each has been here before
-                _observed(tool, task, source, target)
-            return source, chosen.contest(tools, lambda tool, _: _observed(tool, task, source, target))
+                observed(tool, task, source, target)
+            return source, chosen.contest(tools, lambda tool, _: observed(tool, task, source, target))
 
 
 def recipe_of(plan: Plan, *, unshared: bool = False) -> Recipe:
@@ -97,14 +97,14 @@ def temporary(folder: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def _fresh(folder: Path, round_trip: float, kind: str) -> Iterator[Place]:
+def fresh(folder: Path, round_trip: float, kind: str) -> Iterator[Place]:
     """An empty registry, gone afterwards with its content."""
     with opened(folder, round_trip=round_trip, kind=kind) as place:
         yield place
     shutil.rmtree(folder)
 
 
-def _observed(tool: Tool, task: Task, source: Source, target: Place) -> Observed:
+def observed(tool: Tool, task: Task, source: Source, target: Place) -> Observed:
     """Run a tool, and see that everything is there; requests of that look are not counted.
 
     Raises:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeAlias
 
+from carrying import exporting, importing
 from copying import first_copy, from_store, resync
 from memory import large_layers, many_blobs
 from programs import find_program
@@ -128,6 +129,32 @@ def _memory(chosen: Chosen) -> Report:
     return Report("memory", "Memory", setting, columns, rows, goals)
 
 
+def _export(chosen: Chosen) -> Report:
+    weighed, contest = exporting(chosen)
+    peak = contest.spread(contest.ours, lambda one: one.measured.peak / 1e6).most
+    goals = [
+        *_against(contest, seconds, 1.15, "export, time"),
+        Goal("export: memory, MB", peak, 120, strict=True),
+        Goal("export: disk beside the blobs, %", 100 * weighed.beyond, 1.0),
+    ]
+    setting = (
+        f"An archive of {weighed.blobs / 1e9:,.1f} GB of layers in a store, in volumes of 4 GiB, every blob and every "
+        "volume hashed and synced; the other way does not sync, and hashes once."
+    )
+    return _report("export", "Export from a store", setting, contest, goals)
+
+
+def _import(chosen: Chosen) -> Report:
+    source, contest = importing(chosen)
+    peak = contest.spread(contest.ours, lambda one: one.measured.peak / 1e6).most
+    goals = [*_against(contest, seconds, 0.5, "import, time"), Goal("import: memory, MB", peak, 120, strict=True)]
+    setting = (
+        f"{_content(source.listing)}, from an archive into an empty docker-registry 2.8, a new one for each run; the "
+        "other tool reads the layout that the archive unpacks to, and the unpacking is not counted."
+    )
+    return _report("import", "Import into a registry", setting, contest, goals)
+
+
 SCENARIOS: dict[str, Scenario] = {
     "first-copy": _near,
     "first-copy-unshared": _unshared,
@@ -136,6 +163,8 @@ SCENARIOS: dict[str, Scenario] = {
     "store": _store,
     "re-sync": _again,
     "pull": _pulls,
+    "export": _export,
+    "import": _import,
     "memory": _memory,
 }
 """By the key of their report. Each raises RuntimeError when a tool fails at its task."""

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from images import Image
 
-__all__ = ["AT_ONCE", "OURS", "Measured", "Task", "Tool", "copying_tools", "resync_tools", "store_tools"]
+__all__ = ["AT_ONCE", "OURS", "Measured", "Task", "Tool", "copying_tools", "regctl_from", "resync_tools", "store_tools"]
 
 AT_ONCE = 8
 """Processes at once of a tool that copies one image each, and what regsync's ``parallel`` is set to."""
@@ -76,13 +76,13 @@ class Measured:
 def copying_tools() -> list[Tool]:
     """What copies from registry to registry on this machine; ours is the first."""
     ours = Tool(OURS, "mirror image:… --no-referrers, one process", _by_reference)
-    return [ours, *_regsync(), *_crane(), *_skopeo("docker://"), *_regctl("")]
+    return [ours, *_regsync(), *_crane(), *_skopeo("docker://"), *regctl_from("")]
 
 
 def store_tools() -> list[Tool]:
     """What copies from an OCI image layout into a registry; ours is the first."""
     ours = Tool(OURS, "mirror store:… --no-referrers, one process", _from_store)
-    return [ours, *_skopeo("oci:"), *_regctl("ocidir://")]
+    return [ours, *_skopeo("oci:"), *regctl_from("ocidir://")]
 
 
 def resync_tools() -> list[Tool]:
@@ -135,13 +135,14 @@ def _skopeo(source: str) -> list[Tool]:
     return [Tool("skopeo", form, lambda task: _each(task, copy, source, "docker://"), AT_ONCE)]
 
 
-def _regctl(source: str) -> list[Tool]:
+def regctl_from(source: str, at_once: int = AT_ONCE) -> list[Tool]:
+    """``regctl`` for each image of a registry (an empty ``source``) or of an image layout (``ocidir://``)."""
     program = find_program("regctl")
     if not program:
         return []
-    form = f"image copy{f' {source}…' if source else ''}, {AT_ONCE} processes at once"
+    form = f"image copy{f' {source}…' if source else ''}, {at_once} processes at once"
     return [
-        Tool("regctl", form, lambda task: _each(task, [program, *_plain(task), "image", "copy"], source, ""), AT_ONCE)
+        Tool("regctl", form, lambda task: _each(task, [program, *_plain(task), "image", "copy"], source, ""), at_once)
     ]
 
 

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Sequence
 from importlib import import_module
+from keyword import iskeyword
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -24,15 +25,21 @@ NOUNS: Final = (
     "lock",
     "download",
     "mirror",
+    "files",
+    "export",
+    "import",
+    "inventory",
     "sign",
     "verify",
+    "report",
     "serve",
     "store",
     "registry",
     "keys",
+    "package-bundle",
     "quickstart",
 )
-"""Modules below ``bundlectl.cli``, in the order of ``--help``; each has ``register(app)``."""
+"""Modules below ``bundlectl.cli`` (`_module`), in the order of ``--help``; each has ``register(app)``."""
 
 _UNSETTABLE: Final = frozenset({"help", "version", "config", "install_completion", "show_completion"})
 
@@ -63,8 +70,13 @@ def build(noun: str | None = None) -> Any:  # noqa: ANN401 -- click's command, w
     )
     app.callback()(_start)
     for wanted in (noun,) if noun in NOUNS else NOUNS:
-        import_module(f"bundlectl.cli.{wanted}").register(app)
+        import_module(f"bundlectl.cli.{_module(wanted)}").register(app)
     return typer.main.get_command(app)
+
+
+def _module(noun: str) -> str:
+    name = noun.replace("-", "_")
+    return f"{name}_" if iskeyword(name) else name
 
 
 def shape(command: Any) -> CommandShape:  # noqa: ANN401 -- click's command

@@ -38,6 +38,7 @@ __all__ = [
     "build_request",
     "build_target",
     "parse_rate",
+    "parse_size",
     "split_pair",
     "target_host",
     "wanted_visibility",
@@ -179,14 +180,28 @@ def parse_rate(text: str) -> int | None:
     Raises:
         UsageError: not a rate, or less than a byte a second.
     """
-    if not text:
-        return None
-    match = _RATE.fullmatch(text.strip())
-    base = 1024 if match and match[3] else 1000
-    rate = int(float(match[1]) * base ** _STEPS[match[2].lower()]) if match else 0
-    if rate < 1:
+    rate = _bytes(text) if text else None
+    if rate is not None and rate < 1:
         raise UsageError(f"{text!r} is not a rate", hint="write bytes a second, such as 20MB or 512KiB")
     return rate
+
+
+def parse_size(text: str, flag: str) -> int:
+    """Read bytes: ``4000000000``, ``700MB`` (decimal), ``4GiB`` (binary).
+
+    Raises:
+        UsageError: not a size, or less than a byte.
+    """
+    size = 0 if text.endswith("/s") else _bytes(text)
+    if size < 1:
+        raise UsageError(f"{flag} {text!r} is not a size", hint="write bytes, such as 700MB or 4GiB")
+    return size
+
+
+def _bytes(text: str) -> int:
+    match = _RATE.fullmatch(text.strip())
+    base = 1024 if match and match[3] else 1000
+    return int(float(match[1]) * base ** _STEPS[match[2].lower()]) if match else 0
 
 
 def _transport(

@@ -28,13 +28,21 @@ def register(app: typer.Typer) -> None:
     @command(
         app,
         "diff",
-        examples=("bundlectl diff store:/data/store eks-a:latest", "bundlectl diff old.lock.json new.lock.json"),
+        examples=(
+            "bundlectl diff store:/data/store eks-a:latest",
+            "bundlectl diff old.lock.json new.lock.json",
+            "bundlectl diff site.inventory.json.gz new.lock.json",
+        ),
     )
     def diff(
         invocation: Invocation,
         *,
-        before: Annotated[str, typer.Argument(metavar="A", show_default=False, help="The SOURCE that a site has.")],
-        after: Annotated[str, typer.Argument(metavar="B", show_default=False, help="The SOURCE that it shall have.")],
+        before: Annotated[
+            str, typer.Argument(metavar="A", show_default=False, help="The SOURCE, or inventory, that a site has.")
+        ],
+        after: Annotated[
+            str, typer.Argument(metavar="B", show_default=False, help="The SOURCE, or inventory, that it shall have.")
+        ],
         selection: SelectionOptions,
         source: SourceOptions,
         origin: OriginOptions,
@@ -45,8 +53,10 @@ def register(app: typer.Typer) -> None:
     ) -> int:
         """Show what was added, removed and changed between two sources.
 
-        And the bytes that a site that has A must fetch to have B. The same artifacts on both
-        sides are no failure and no difference: the exit code is 0 either way.
+        And the bytes that a site that has A must fetch to have B: what `export B --since A` writes, where A is the
+        file of an inventory. The names of a registry are compared from where its prefix ends. An inventory knows no
+        sizes: as B, what it would cost is unknown. The same artifacts on both sides are no failure and no
+        difference: the exit code is 0 either way.
         """
         request = build_request(
             invocation, (before, after), selection=selection, origin=source, trust=trust, follow=follow

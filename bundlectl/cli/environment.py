@@ -5,15 +5,19 @@ Values are read once, at start, and handed down; no library looks at ``os.enviro
 
 from __future__ import annotations
 
+import datetime as dt
+import math
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bundlectl.errors import ConfigError
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["Environment", "read_environment"]
+__all__ = ["Environment", "current_time", "read_environment"]
 
 _SYSTEM_CONFIG = Path("/etc/bundlectl/config.toml")
 _PIN = "BUNDLECTL_PKCS11_PIN"
@@ -40,6 +44,8 @@ class Environment:
     """``COSIGN_PASSWORD``: of encrypted key files. Empty is a password, too."""
     eksa_public_key: str = ""
     """``EKSA_PUBLIC_KEY``: base64 DER, in place of AWS's key for package bundles, as for AWS's own controller."""
+    source_date_epoch: str = ""
+    """``SOURCE_DATE_EPOCH``: seconds since 1970 that stand in for the time, for results that must be reproducible."""
     pkcs11_pin: bytes | None = field(default=None, repr=False)
     """``BUNDLECTL_PKCS11_PIN``: of a token. It is taken out of the process's environment when it is read."""
 
@@ -64,9 +70,27 @@ def read_environment(variables: Mapping[str, str] | None = None, *, home: Path |
         no_color=bool(values.get("NO_COLOR")),
         dumb_terminal=values.get("TERM", "") == "dumb",
         eksa_public_key=values.get("EKSA_PUBLIC_KEY", ""),
+        source_date_epoch=values.get("SOURCE_DATE_EPOCH", ""),
         cosign_password=_secret(values.get("COSIGN_PASSWORD")),
         pkcs11_pin=_secret(_take_pin() if variables is None else values.get(_PIN)),
     )
+
+
+def current_time(environment: Environment) -> dt.datetime:
+    """Now, in UTC and whole seconds, or what ``SOURCE_DATE_EPOCH`` says instead.
+
+    Raises:
+        ConfigError: that is not a number of seconds (reproducible-builds.org, "SOURCE_DATE_EPOCH specification").
+    """
+    stated = environment.source_date_epoch
+    if not stated:
+        return dt.datetime.now(dt.UTC).replace(microsecond=0)
+    try:
+        return dt.datetime.fromtimestamp(int(stated) if stated.isascii() and stated.isdigit() else math.inf, dt.UTC)
+    except (ValueError, OverflowError, OSError) as error:
+        raise ConfigError(
+            f"SOURCE_DATE_EPOCH is {stated[:50]!r}, not a number of seconds", hint="unset it, or set it to one"
+        ) from error
 
 
 def _take_pin() -> str | None:

@@ -1,62 +1,91 @@
-"""Writes a result to a file, whole or not at all."""
+"""``bundlectl files``."""
 
-from __future__ import annotations
-
-import os
-import secrets
+from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Annotated
 
-from bundlectl.errors import StoreError
+import typer
 
-if TYPE_CHECKING:
-    from bundlectl.cli.console import Console
+from bundlectl.cli.command import Invocation, command, option
+from bundlectl.cli.connection import build_connection, build_request
+from bundlectl.cli.options import (
+    Follow,
+    FormatOptions,
+    OriginOptions,
+    SelectionOptions,
+    SourceOptions,
+    Sources,
+    TransportOptions,
+    TrustOptions,
+)
+from bundlectl.cli.render import render_files
+from bundlectl.cli.result import show
+from bundlectl.cli.running import run_session
 
-__all__ = ["write_result"]
-
-
-def write_result(console: Console, out: str, content: bytes) -> None:
-    """Write ``content`` to the file ``out``, or to standard output when it is ``-``.
-
-    The file appears under its name once all of it is on disk.
-
-    Raises:
-        StoreError: it cannot be written; an earlier file of that name is as it was.
-    """
-    if out == "-":
-        console.raw(content)
-        return
-    path = Path(out)
-    try:
-        if path.exists() and not path.is_file():
-            # A device or a pipe such as /dev/stdout or >(command): nothing to rename over.
-            path.write_bytes(content)
-            return
-        _replace(path.resolve(), content)
-    except OSError as error:
-        raise StoreError(
-            f"cannot be written: {error.strerror}",
-            artifact=str(path),
-            hint="check the folder, its rights and the room on the disk; or write to - and redirect it",
-        ) from error
-    console.note(f"wrote {path} ({len(content):,} bytes)")
+__all__ = ["register"]
 
 
-def _replace(path: Path, content: bytes) -> None:
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-    # 0666 without the umask: a lock is there to be read by others, unlike what tempfile makes.
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+class Layout(StrEnum):
+    """Where files lie in the folder."""
+
+    URL = "url"
+    EKS_ANYWHERE = "eks-anywhere"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+
+    @command(
+        app,
+        "files",
+        examples=(
+            "bundlectl files store:/data/store --to /srv/www/files",
+            "bundlectl files store:/data/store --to ./eks-anywhere-downloads --layout eks-anywhere --kube-version 1.33",
+        ),
+    )
+    def files(
+        invocation: Invocation,
+        *,
+        sources: Sources,
+        to: Annotated[Path, option("--to", metavar="DIR", show_default=False, help="The folder to write into.")],
+        selection: SelectionOptions,
+        source: SourceOptions,
+        origin: OriginOptions,
+        trust: TrustOptions,
+        transport: TransportOptions,
+        form: FormatOptions,
+        layout: Annotated[
+            Layout,
+            option(
+                "--layout",
+                case_sensitive=False,
+                help="By the host and path of each URL, or as eksctl anywhere --bundles-override reads it.",
+            ),
+        ] = Layout.URL,
+        base_url: Annotated[
+            str,
+            option(
+                "--base-url",
+                metavar="URL",
+                show_default=False,
+                help="Where the folder will be served (https): documents then point there.",
+            ),
+        ] = "",
+        follow: Follow = None,
+    ) -> int:
+        """Write the files of a release into a folder, for a web server or for eksctl.
+
+        Every digest is checked; what is there and right is left alone, so that the same command
+        resumes. Addresses in documents are changed only where AWS's signature does not cover them.
+        """
+        request = build_request(invocation, sources, selection=selection, origin=source, trust=trust, follow=follow)
+        connection = build_connection(invocation, transport, origin=origin, trust=trust)
+        from bundlectl.operations.filing import write_files  # noqa: PLC0415 -- not for --help
+
+        report = run_session(
+            invocation,
+            connection,
+            lambda session: write_files(request, directory=to, session=session, layout=layout.value, base_url=base_url),
+        )
+        show(invocation, form, report.to_json(), lambda found: render_files(found, exit_code=report.exit_code))
+        return report.exit_code

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from bundlectl.cli.console import Console
-from bundlectl.cli.files import write_result
 from bundlectl.cli.render import size_text
 from bundlectl.cli.running import run_interruptibly
+from bundlectl.cli.writing import write_result
 from bundlectl.errors import BundlectlError, ContentError, MissingError
 
 if TYPE_CHECKING:

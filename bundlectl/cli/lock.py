@@ -6,7 +6,6 @@ import typer
 
 from bundlectl.cli.command import Invocation, command, option
 from bundlectl.cli.connection import build_connection, build_request
-from bundlectl.cli.files import write_result
 from bundlectl.cli.keying import KeyOptions, build_key_access
 from bundlectl.cli.options import (
     Follow,
@@ -20,6 +19,7 @@ from bundlectl.cli.options import (
     TrustOptions,
 )
 from bundlectl.cli.running import run_session
+from bundlectl.cli.writing import write_result
 from bundlectl.errors import UsageError
 
 if TYPE_CHECKING:

@@ -15,6 +15,7 @@ from bundlectl.cli.command import OptionGroup, option
 
 __all__ = [
     "LONE_VALUES",
+    "ChartOptions",
     "FillOptions",
     "Follow",
     "Format",
@@ -34,7 +35,7 @@ __all__ = [
     "Visibility",
 ]
 
-LONE_VALUES: Final = {"--create-projects": "private"}
+LONE_VALUES: Final = {"--create-projects": "private", "--with-tool": "auto"}
 """What an option means when it stands alone, where its value is optional and comes after ``=``."""
 
 
@@ -69,7 +70,7 @@ Sources = Annotated[
         metavar="SOURCE",
         show_default=False,
         help="eks-a:v0.24.1, eks-d:1-33, packages:1-33, a document or its URL, image:REF, chart:REF, file:URL, "
-        "store:DIR[#NAME], registry:HOST[/PREFIX]; several may be given.",
+        "store:DIR[#NAME], archive:DIR, registry:HOST[/PREFIX]; several may be given.",
     ),
 ]
 
@@ -120,7 +121,16 @@ class SelectionOptions(OptionGroup):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SourceOptions(OptionGroup):
+class ChartOptions(OptionGroup):
+    """How the images of charts are found."""
+
+    render_charts: Annotated[
+        bool, option("--render-charts", help="Find images by rendering charts too (needs helm, without network).")
+    ] = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceOptions(ChartOptions):
     """Where the SOURCE forms look."""
 
     release_url: Annotated[
@@ -145,9 +155,6 @@ class SourceOptions(OptionGroup):
             help="Where the images of curated packages are.",
         ),
     ] = ""
-    render_charts: Annotated[
-        bool, option("--render-charts", help="Find images by rendering charts too (needs helm, without network).")
-    ] = False
 
 
 Follow = Annotated[

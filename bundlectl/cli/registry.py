@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 __all__ = ["register"]
 
-_CA_LIMIT: Final = 1024 * 1024
 _LOCK_LIMIT: Final = 64 * 1024 * 1024
 
 
@@ -131,16 +130,9 @@ def _register_config(noun: typer.Typer) -> None:
         upstreams = _registries_of(lock) if lock else frozenset()
 
         def build(session: "Session") -> "RegistryConfig":
-            from bundlectl.operations.configuring import SiteRegistry, configure_clusters  # noqa: PLC0415
-            from mirror.http.addresses import origin_of  # noqa: PLC0415 -- not for --help
+            from bundlectl.operations.configuring import configure_clusters, site_registry  # noqa: PLC0415
 
-            host = connection.transport.host(origin_of(f"https://{naming.registry}"))
-            site = SiteRegistry(
-                authorities=_text(host.ca_file) if host.ca_file else "",
-                skip_verify=host.skip_verify,
-                plain_http=host.plain_http,
-                wants_login=session.target(naming.registry).credential(naming.own("x")) is not None,
-            )
+            site = site_registry(naming, session)
             return configure_clusters(naming, format.value, site=site, upstreams=upstreams)
 
         result = run_session(invocation, connection, build)
@@ -169,14 +161,6 @@ def _registries_of(path: Path) -> frozenset[str]:
         raise ConfigError(f"cannot be read: {error.strerror}", artifact=str(path)) from error
     lock = Lock.from_bytes(raw, origin=str(path))
     return frozenset(item.reference.partition("/")[0] for item in lock.artifacts if item.type != "file")
-
-
-def _text(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            return file.read(_CA_LIMIT).decode("ascii", errors="replace")
-    except OSError as error:
-        raise ConfigError(f"the CA file cannot be read: {error.strerror}", artifact=str(path)) from error
 
 
 def _render_files(config: "RegistryConfig") -> str:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 __all__ = [
     "render_collected",
     "render_difference",
+    "render_files",
     "render_inspection",
     "render_plan",
     "render_releases",
@@ -128,11 +129,31 @@ def render_report(document: Mapping[str, Any], *, exit_code: int) -> str:
             "not addressable at the target (it refuses indexes of which only some platforms are there):",
             *_indent(document["notAddressable"]),
         ]
-    if exit_code == 3:  # noqa: PLR2004 -- cli.md
-        lines += ["", "something was not what it should be; nothing that depends on it was published"]
-    elif exit_code == 4:  # noqa: PLR2004 -- cli.md
-        lines += ["", "everything else is done; run the same command again to resume"]
-    return "\n".join(lines)
+    return "\n".join([*lines, *_ending(exit_code)])
+
+
+def render_files(document: Mapping[str, Any], *, exit_code: int) -> str:
+    """What ``files`` wrote, what was left out and why, and what to do with the folder."""
+    files, moved = document["files"], document["bytes"]
+    rows = [
+        (
+            "files",
+            f"{files['written']} written, {files['skipped']} up to date, {files['failed']} failed, of {files['total']}",
+        ),
+        ("bytes", f"{size_text(moved['written'])} of {size_text(moved['total'])}"),
+        *[("rewritten", f"{item['path']}: {_count(item['urls'], 'addresses')}") for item in document["rewritten"]],
+        ("time", f"{document['seconds']:.1f} s"),
+    ]
+    lines = [*table(rows), *_excluded(document["excluded"])]
+    if document["kept"]:
+        lines += ["", f"kept as they are, for a signature covers them ({len(document['kept'])})"]
+        lines += _indent(f"{item['url']} in {item['document']}" for item in document["kept"])
+    lines += _failures(document["failed"])
+    override = document["bundlesOverride"]
+    if override:
+        where = "" if override.startswith("https://") else ", in the folder that holds this one"
+        lines += ["", f"next{where}: eksctl anywhere create cluster -f CLUSTER.yaml --bundles-override {override}"]
+    return "\n".join([*lines, *_ending(exit_code)])
 
 
 def render_plan(document: Mapping[str, Any]) -> str:
@@ -167,7 +188,7 @@ def render_difference(document: Mapping[str, Any]) -> str:
     ]
     total = (
         f"{len(document['added'])} added, {len(document['removed'])} removed, {len(document['changed'])} changed; "
-        f"{_exact(document['bytes'])} to fetch"
+        f"{'unknown bytes' if document['bytes'] is None else _exact(document['bytes'])} to fetch"
     )
     return "\n".join([*table(rows), *([""] if rows else []), total])
 
@@ -186,7 +207,23 @@ def render_verification(document: Mapping[str, Any]) -> str:
     else:
         found = f"{len(document['different'])} different, {len(document['missing'])} missing"
         lines.append(f"{document['target']}: {found} ({looked})")
+    if "volumes" in document:
+        lines += _indent(_repairable(document))
     return "\n".join(lines)
+
+
+def _repairable(document: Mapping[str, Any]) -> Iterable[str]:
+    """How many volumes of an archive are right, and what can be done about the others."""
+    volumes, parity, lacking = document["volumes"], document["parity"], document["lacking"]
+    told = f"{volumes['total'] - volumes['problems']} of {_count(volumes['total'], 'volumes')}"
+    yield told + (
+        f" and {parity['right']} of {parity['total']} parity volumes are right" if parity["total"] else " right"
+    )
+    if lacking:
+        yield f"not repairable: {_count(lacking, 'volumes')} more must be found, copied or exported again"
+        yield "  `bundlectl import` brings everything that does not lie in them"
+    elif volumes["problems"]:
+        yield "repairable: `bundlectl import` gives back what is missing or damaged"
 
 
 def _render_verdict(document: Mapping[str, Any]) -> str:
@@ -299,6 +336,14 @@ def _failures(failed: Sequence[Mapping[str, Any]]) -> list[str]:
         if item.get("hint"):
             lines.append(f"    hint: {item['hint']}")
     return lines
+
+
+def _ending(exit_code: int) -> list[str]:
+    if exit_code == 3:  # noqa: PLR2004 -- cli.md
+        return ["", "something was not what it should be; nothing that depends on it was published"]
+    if exit_code == 4:  # noqa: PLR2004 -- cli.md
+        return ["", "everything else is done; run the same command again to resume"]
+    return []
 
 
 def _not_followed(item: Mapping[str, Any]) -> str:

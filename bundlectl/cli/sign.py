@@ -9,11 +9,11 @@ import typer
 
 from bundlectl.cli.command import Invocation, command, option
 from bundlectl.cli.connection import build_connection
-from bundlectl.cli.files import write_result
 from bundlectl.cli.keying import KeyOptions, Pkcs11Options, build_key_access
 from bundlectl.cli.options import Format, FormatOptions, OfflineOptions, TransportOptions, TrustOptions
 from bundlectl.cli.result import show
 from bundlectl.cli.running import run_session
+from bundlectl.cli.writing import write_result
 from bundlectl.errors import UsageError
 
 if TYPE_CHECKING:

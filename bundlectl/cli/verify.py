@@ -11,7 +11,6 @@ import typer
 from bundlectl.cli.command import Invocation, OptionGroup, command, option
 from bundlectl.cli.connection import build_connection, build_request, build_target, target_host
 from bundlectl.cli.console import Console
-from bundlectl.cli.files import write_result
 from bundlectl.cli.keying import KeyOptions
 from bundlectl.cli.options import (
     FormatOptions,
@@ -25,6 +24,7 @@ from bundlectl.cli.options import (
 from bundlectl.cli.render import render_verification
 from bundlectl.cli.result import show
 from bundlectl.cli.running import run_session
+from bundlectl.cli.writing import write_result
 from bundlectl.errors import BundlectlError, InterruptError, MissingError, UsageError
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ __all__ = ["register"]
 
 _REGISTRY: Final = "registry:"
 _STORE: Final = "store:"
+_ARCHIVE: Final = "archive:"
 _URL: Final = re.compile(r"(?:https?|s3)://")
 _DOCUMENT: Final = (".yaml", ".yml", ".json")
 _SEVERITY: Final = (3, 4, 1, 2, 0)
@@ -90,6 +91,7 @@ def register(app: typer.Typer) -> None:
             "bundlectl verify harbor.example.com/eks/app:v1 --key site.pub",
             "bundlectl verify notes.txt --bundle notes.txt.sigstore.json --key site.pub",
             "bundlectl verify store:/data/store",
+            "bundlectl verify archive:/media/usb/eks-a --key transfer.pub",
             "bundlectl verify registry:harbor.example.com/eks --against bundle.lock.json --deep",
         ),
     )
@@ -110,16 +112,17 @@ def register(app: typer.Typer) -> None:
                 metavar="TARGET",
                 show_default=False,
                 help="A manifest, lock or other file, a SOURCE such as packages:1-33, an image HOST/PATH:TAG, "
-                "store:DIR[#NAME], or registry:HOST[/PREFIX].",
+                "store:DIR[#NAME], archive:DIR, or registry:HOST[/PREFIX].",
             ),
         ] = (),
     ) -> int:
         """Check signatures, and that everything is there and is what it should be.
 
         Of a manifest or lock: who signed it, and what the signature does not protect. Of an image:
-        whose signature it has. Of a registry or store: whether all of it is there; a store is
-        always read and hashed in full. Exit code 3 when anything is different or not signed as it
-        must be, 4 when something is only missing.
+        whose signature it has. Of a registry, store or archive: whether all of it is there; a store
+        and an archive are always read and hashed in full, and of an archive it is told how far it could
+        be repaired. Exit code 3 when anything is different or not signed as it must be, 4 when
+        something is only missing.
         """
         named = _targets(targets, target)
         if how.show_canonical and len(named) != 1:
@@ -196,41 +199,65 @@ def _verify(
     """Tell what a target is (``cli.md``, "Trust"), and verify it as that."""
     from bundles.sources import form_of  # noqa: PLC0415 -- not for --help
 
-    by_content = name.startswith((_REGISTRY, _STORE)) or (Path(name) / "oci-layout").is_file()
+    name = _with_form(name)
+    by_content = name.startswith((_REGISTRY, _STORE, _ARCHIVE))
     if request.policies and (by_content or how.bundle is not None):
         raise UsageError(
             "--policy is for manifests, locks, images and charts",
             artifact=name,
-            hint="a policy over what a lock or store holds is met by mirror and download",
+            hint="a policy over what a lock, store or archive holds is met by mirror, download and import",
         )
     if name.startswith(_REGISTRY):
         return [_verify_registry(name, target, how, request, session)]
     if how.bundle is not None:
         return [_verify_file(Path(name), how.bundle, request)]
-    if (Path(name) / "oci-layout").is_file():
-        name = f"{_STORE}{name}"
     form, rest = form_of(name)
-    if form == "store":
-        from bundlectl.operations.verifying import verify_store  # noqa: PLC0415
-        from bundles.sources.store import split_store  # noqa: PLC0415
-
-        return [*_store_signatures(name, request, session), verify_store(split_store(rest)[0], session=session)]
-    from bundlectl.operations.verifying_documents import (  # noqa: PLC0415
-        verify_image,
-        verify_manifest,
-        verify_source,
-    )
-
+    if by_content:
+        return _verify_kept(name, rest, request, session)
     if _URL.match(name) or _is_path(name):
-        if not _URL.match(name) and not Path(name).exists():
-            raise MissingError("there is no such file", artifact=name, hint="check the path")
-        return [verify_manifest(name, request, session=session)]
+        return [_verify_document(name, request, session)]
+    from bundlectl.operations.verifying_documents import verify_image, verify_source  # noqa: PLC0415
+
     if form and form not in _NAMED_IMAGE:
         return [*verify_source(name, request, session=session)]
     from mirror.oci.reference import Reference  # noqa: PLC0415
 
     reference = Reference.parse(rest if form else name)
     return [verify_image(reference, request, session=session, as_image=how.as_ is As.IMAGE)]
+
+
+def _with_form(name: str) -> str:
+    """What a folder is that is named by its path alone: a store, or an archive."""
+    folder = Path(name)
+    if (folder / "oci-layout").is_file():
+        return f"{_STORE}{name}"
+    return f"{_ARCHIVE}{name}" if folder.is_dir() and any(folder.glob("*.inventory.json")) else name
+
+
+def _verify_kept(name: str, rest: str, request: "SourceRequest", session: "Session") -> "list[Verdict | VerifyReport]":
+    """Verify a store or an archive."""
+    if name.startswith(_ARCHIVE):
+        from bundlectl.operations.verifying_archives import verify_archive  # noqa: PLC0415
+        from bundles.archive import archive_folders  # noqa: PLC0415
+
+        return [*verify_archive(archive_folders(rest), request=request, session=session)]
+    from bundlectl.operations.verifying import verify_store  # noqa: PLC0415
+    from bundles.sources.store import split_store  # noqa: PLC0415
+
+    return [*_store_signatures(name, request, session), verify_store(split_store(rest)[0], session=session)]
+
+
+def _verify_document(name: str, request: "SourceRequest", session: "Session") -> "Verdict":
+    """Verify what lies at a path or URL: a manifest, a lock, or the inventory of a site."""
+    from bundlectl.operations.taking_stock import is_inventory  # noqa: PLC0415
+    from bundlectl.operations.verifying_archives import verify_inventory  # noqa: PLC0415
+    from bundlectl.operations.verifying_documents import verify_manifest  # noqa: PLC0415
+
+    if not _URL.match(name) and not Path(name).exists():
+        raise MissingError("there is no such file", artifact=name, hint="check the path")
+    if is_inventory(Path(name)):
+        return verify_inventory(Path(name), request)
+    return verify_manifest(name, request, session=session)
 
 
 def _is_path(name: str) -> bool:

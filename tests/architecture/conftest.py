@@ -56,5 +56,5 @@ def product() -> list[Source]:
 
 @pytest.fixture(scope="session")
 def everything(product: list[Source]) -> list[Source]:
-    """The product, its tests, benchmarks and the programs of the docs."""
-    return [*product, *_read(("tests", "benchmarks", "docs"))]
+    """The product, its tests, benchmarks, what builds what is shipped, and the programs of the docs."""
+    return [*product, *_read(("tests", "benchmarks", "docs", "shipping"))]

@@ -323,6 +323,63 @@ def test_diff_of_a_release_with_a_part_of_it(
     assert bundlectl("diff", lock_file, lock_file).out.startswith("0 added, 0 removed, 0 changed")
 
 
+def test_a_site_says_what_it_has_and_hears_what_it_lacks(
+    bundlectl: Callable[..., Ran],
+    upstream_served: Served,
+    registry: ServedRegistry,
+    lock_file: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    site, part, taken = (
+        f"registry:{registry.host}/eks",
+        tmp_path / "part.lock.json",
+        tmp_path / "site.inventory.json.gz",
+    )
+    assert bundlectl("lock", SOURCE, "--no-files", "--out", part, *unsigned(upstream_served)).exit_code == 0
+    assert bundlectl("mirror", part, "--to", f"{registry.host}/eks", *origins(upstream_served)).exit_code == 0
+    assert bundlectl("keys", "generate", tmp_path / "site.key").exit_code == 0
+    key = ("--key", tmp_path / "site.key")
+    told = bundlectl("inventory", site, "--out", taken, *key, "-o", "json").document("inventory-file")
+    assert told["signedBy"]
+    assert told["size"] == taken.stat().st_size < 100 * told["blobs"] + 100 * told["names"]
+    believed = ("--verify", tmp_path / "site.key.pub")
+    lacking = bundlectl("diff", taken, lock_file, *origins(upstream_served), "-o", "json").document("difference")
+    assert {item["type"] for item in lacking["added"]} == {"file"}
+    assert (lacking["removed"], lacking["changed"]) == ([], [])
+    assert lacking["bytes"] > sum(item["size"] for item in lacking["added"])
+    assert "0 bytes to fetch" in bundlectl("diff", taken, part, *origins(upstream_served)).out
+    assert bundlectl("diff", lock_file, taken, "-o", "json").document("difference")["bytes"] == 0
+    assert bundlectl("diff", part, f"{taken}", *believed).exit_code == 3
+    # The same again is the same file, at the same time.
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1700000000")
+    shown = bundlectl("inventory", site, "-q")
+    validator("inventory").validate(json.loads(shown.out))
+    assert json.loads(shown.out)["predicate"]["issued"] == "2023-11-14T22:13:20Z"
+    assert bundlectl("inventory", site, "--out", tmp_path / "again").exit_code == 0
+    assert (tmp_path / "again").read_text() == shown.out
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "yesterday")
+    assert bundlectl("inventory", site).exit_code == 1
+
+
+def test_an_inventory_of_a_store_tells_what_the_store_lost(
+    bundlectl: Callable[..., Ran], store: Path, lock_file: Path, tmp_path: Path
+) -> None:
+    whole = json.loads(bundlectl("inventory", f"store:{store}").out)
+    lost = max((store / "blobs" / "sha256").iterdir(), key=lambda path: path.stat().st_size)
+    size = lost.stat().st_size
+    lost.unlink()
+    ran = bundlectl("inventory", f"store:{store}", "--out", tmp_path / "now.inventory.json")
+    assert ran.exit_code == 0
+    assert f"sha256:{lost.name}" in ran.err
+    left = json.loads((tmp_path / "now.inventory.json").read_bytes())
+    assert set(whole["predicate"]["blobs"]) - set(left["predicate"]["blobs"]) == {f"sha256:{lost.name}"}
+    found = bundlectl("diff", tmp_path / "now.inventory.json", lock_file, "-o", "json").document("difference")
+    assert found == {"added": [], "removed": [], "changed": [], "bytes": size}
+    assert bundlectl("inventory", "eks-a:latest").exit_code == 2
+    assert bundlectl("inventory", f"store:{tmp_path / 'none'}").exit_code == 1
+
+
 def test_the_command_lines_that_the_quickstart_shows_do_what_it_did(
     bundlectl: Callable[..., Ran], upstream_served: Served, registry: ServedRegistry, tmp_path: Path
 ) -> None:

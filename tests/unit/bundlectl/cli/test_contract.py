@@ -41,8 +41,13 @@ def test_the_commands_of_this_release_exist() -> None:
         "lock",
         "download",
         "mirror",
+        "export",
+        "import",
+        "inventory",
+        "files",
         "sign",
         "verify",
+        "report",
         "serve",
         "store list",
         "store verify",
@@ -52,6 +57,8 @@ def test_the_commands_of_this_release_exist() -> None:
         "registry config",
         "keys generate",
         "keys show",
+        "package-bundle build",
+        "package-bundle push",
         "quickstart",
     }
 
@@ -108,8 +115,14 @@ def test_no_option_of_a_group_is_defined_a_second_time(name: str) -> None:
     groups = {group for members in option_groups().values() for group in members}
     own = {field for group in option_groups()[name] for field in get_type_hints(group)}
     foreign = {field for group in groups for field in get_type_hints(group)} - own
-    # What `sign` leaves out are paths of a manifest, not components (``cli.md``); and `serve` lets others only look.
-    allowed = {"sign": {"exclude"}, "registry check": {"read_only"}}.get(name, set())
+    # What `sign` leaves out are paths of a manifest, not components (``cli.md``); `serve` lets others only look;
+    # and `files` and `export` go to a folder.
+    allowed = {
+        "sign": {"exclude"},
+        "registry check": {"read_only"},
+        "files": {"to"},
+        "export": {"to"},
+    }.get(name, set())
     named = {parameter.name for parameter in COMMANDS[name].params if parameter.param_type_name == "option"}
     assert not (foreign - allowed) & named
 

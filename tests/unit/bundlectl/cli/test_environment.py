@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from pathlib import Path
 
-from bundlectl.cli.environment import read_environment
+import pytest
+
+from bundlectl.cli.environment import current_time, read_environment
+from bundlectl.errors import ConfigError
 
 HOME = Path("/home/someone")
 
@@ -52,3 +56,18 @@ def test_proxies_are_read_in_either_case_and_secrets_stay_out_of_the_repr() -> N
     assert found.credential_json
     assert "hunter2" not in repr(found)
     assert "c2VjcmV0" not in repr(found)
+
+
+def test_source_date_epoch_stands_in_for_the_time() -> None:
+    stated = current_time(read_environment({"SOURCE_DATE_EPOCH": "1700000000"}, home=HOME))
+    assert stated == dt.datetime(2023, 11, 14, 22, 13, 20, tzinfo=dt.UTC)
+    before = dt.datetime.now(dt.UTC)
+    now = current_time(read_environment({}, home=HOME))
+    assert now.microsecond == 0
+    assert abs(now - before) < dt.timedelta(minutes=1)
+
+
+@pytest.mark.parametrize("wrong", ["yesterday", "-1", "1.5", " 1", "\u0661", "9" * 30, "9" * 5000])
+def test_a_time_that_is_none_is_said_to_be_none(wrong: str) -> None:
+    with pytest.raises(ConfigError, match="not a number of seconds"):
+        current_time(read_environment({"SOURCE_DATE_EPOCH": wrong}, home=HOME))

@@ -146,6 +146,12 @@ def test_a_difference_of_nothing_is_one_line() -> None:
     )
 
 
+def test_bytes_that_an_inventory_cannot_tell_are_called_unknown() -> None:
+    assert render.render_difference({"added": [], "removed": [], "changed": [], "bytes": None}).endswith(
+        "; unknown bytes to fetch"
+    )
+
+
 def test_a_verification_lists_what_is_different_and_missing() -> None:
     text = render.render_verification(
         {

@@ -7,8 +7,8 @@ import threading
 import pytest
 
 from bundlectl.cli.console import Console
-from bundlectl.cli.files import write_result
 from bundlectl.cli.running import run_interruptibly
+from bundlectl.cli.writing import write_result
 from bundlectl.errors import ContentError, InterruptError, StoreError
 
 
