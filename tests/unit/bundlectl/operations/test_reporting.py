@@ -191,7 +191,9 @@ def test_other_content_under_a_known_name_is_the_first_thing_to_ask_about(site: 
     assert str(Digest.of(b"old")) in render_page(made).decode()
 
 
-@pytest.mark.parametrize(("signer", "verified"), [(SIGNER, NAMED), (OTHER_SIGNER, None), (None, None)])
+@pytest.mark.parametrize(
+    ("signer", "verified"), [(SIGNER, NAMED), (OTHER_SIGNER, None), (None, None)], ids=["its own", "another", "none"]
+)
 def test_an_inventory_is_verified_with_the_key_or_told_as_somebodys_word(
     site: Site, signer: Signer | None, verified: str | None
 ) -> None:
