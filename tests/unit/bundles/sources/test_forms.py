@@ -64,7 +64,6 @@ def test_a_known_form_comes_before_a_url() -> None:
         "packages:1-33-120",
         "packages:v1-33-x/y",
         "registry:nowhere",
-        "archive:x",
     ],
 )
 def test_what_makes_no_sense_is_wrong_usage_and_says_what_to_write(text: str, context: SourceContext) -> None:
