@@ -43,6 +43,9 @@ INVENTORY_SUFFIX: Final = ".inventory.json"
 INVENTORY_LIMIT: Final = 256 * 1024 * 1024
 """Bytes; 50,000 blobs need 10 MB, with their signature."""
 
+_NAME: Final = 255
+"""Characters of a file's name."""
+
 _SET: Final = 256
 """Volumes and parity volumes that can be one set."""
 
@@ -241,7 +244,7 @@ def _text(value: object) -> str:
 def _path(value: object) -> str:
     """A path below the archive's folder: whoever reads the file joins the two."""
     name = _text(value)
-    if any(part in ("", ".", "..") for part in name.split("/")):
+    if any(part in ("", ".", "..") or len(part) > _NAME for part in name.split("/")):
         raise ContentError(f"{name[:200]!r} does not lie in its folder")
     return name
 

@@ -38,6 +38,12 @@ class Environment:
     """Where a configuration file is looked for; the first that exists counts."""
     state_home: Path = Path("/nonexistent")
     """Where bundlectl may keep what is worth keeping and is neither configuration nor a store."""
+    kubeconfig: Path = Path("/nonexistent")
+    """The first file that ``KUBECONFIG`` names, else the user's own; it need not exist."""
+    cluster_name: str = ""
+    """``CLUSTER_NAME``: of the cluster that this runs in, as AWS's controller takes it."""
+    search_path: str = ""
+    """``PATH``: where programs are looked for."""
     no_color: bool = False
     dumb_terminal: bool = False
     cosign_password: bytes | None = field(default=None, repr=False)
@@ -67,6 +73,9 @@ def read_environment(variables: Mapping[str, str] | None = None, *, home: Path |
         credential_json=values.get("DOCKER_AUTH_CONFIG", ""),
         config_files=(_config_home(values, folder) / "bundlectl" / "config.toml", _SYSTEM_CONFIG),
         state_home=_state_home(values, folder) / "bundlectl",
+        kubeconfig=_kubeconfig(values, folder),
+        cluster_name=values.get("CLUSTER_NAME", ""),
+        search_path=values.get("PATH", ""),
         no_color=bool(values.get("NO_COLOR")),
         dumb_terminal=values.get("TERM", "") == "dumb",
         eksa_public_key=values.get("EKSA_PUBLIC_KEY", ""),
@@ -128,6 +137,12 @@ def _state_home(values: Mapping[str, str], home: Path) -> Path:
     """``$XDG_STATE_HOME``, read like ``$XDG_CONFIG_HOME``."""
     stated = Path(values.get("XDG_STATE_HOME") or ".")
     return stated if stated.is_absolute() else home / ".local" / "state"
+
+
+def _kubeconfig(values: Mapping[str, str], home: Path) -> Path:
+    """The first that is named, as ``eksctl anywhere`` takes it, else where kubectl keeps its own."""
+    named = next(filter(None, values.get("KUBECONFIG", "").split(os.pathsep)), "")
+    return Path(named) if named else home / ".kube" / "config"
 
 
 def _home(values: Mapping[str, str]) -> Path:

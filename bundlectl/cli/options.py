@@ -16,10 +16,14 @@ from bundlectl.cli.command import OptionGroup, option
 __all__ = [
     "LONE_VALUES",
     "ChartOptions",
+    "Cluster",
+    "DocumentFormat",
+    "DocumentFormatOptions",
     "FillOptions",
     "Follow",
     "Format",
     "FormatOptions",
+    "Kubeconfig",
     "OfflineOptions",
     "OriginOptions",
     "Pkcs11Module",
@@ -44,6 +48,14 @@ class Format(StrEnum):
 
     TEXT = "text"
     JSON = "json"
+
+
+class DocumentFormat(StrEnum):
+    """How a result is shown that is a Kubernetes object, or tells of some."""
+
+    TEXT = "text"
+    JSON = "json"
+    YAML = "yaml"
 
 
 class Provider(StrEnum):
@@ -88,6 +100,29 @@ class FormatOptions(OptionGroup):
     output: Annotated[
         Format, option("--output", "-o", help="Format of the result on standard output.", case_sensitive=False)
     ] = Format.TEXT
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DocumentFormatOptions(OptionGroup):
+    """How the result is shown, by commands about objects of Kubernetes."""
+
+    output: Annotated[
+        DocumentFormat, option("--output", "-o", help="Format of the result on standard output.", case_sensitive=False)
+    ] = DocumentFormat.TEXT
+
+
+Cluster = Annotated[
+    str, option("--cluster", metavar="NAME", show_default=False, help="The cluster whose packages are meant.")
+]
+Kubeconfig = Annotated[
+    Path | None,
+    option(
+        "--kubeconfig",
+        metavar="FILE",
+        show_default=False,
+        help="How the cluster with the package controller is reached; else the first file that KUBECONFIG names.",
+    ),
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -221,7 +221,7 @@ def _repairable(document: Mapping[str, Any]) -> Iterable[str]:
     )
     if lacking:
         yield f"not repairable: {_count(lacking, 'volumes')} more must be found, copied or exported again"
-        yield "  `bundlectl import` brings everything that does not lie in them"
+        yield "  (what does not lie in the lost ones can be imported all the same)"
     elif volumes["problems"]:
         yield "repairable: `bundlectl import` gives back what is missing or damaged"
 
@@ -330,10 +330,11 @@ def _failures(failed: Sequence[Mapping[str, Any]]) -> list[str]:
     if not failed:
         return []
     lines = ["", f"failed ({len(failed)})"]
-    for item in failed:
+    following = [*(item.get("hint") for item in failed[1:]), None]
+    for item, next_hint in zip(failed, following, strict=True):
         told = item["error"] if item["error"].startswith(item["reference"]) else f"{item['reference']}: {item['error']}"
         lines.append(f"  {told}")
-        if item.get("hint"):
+        if item.get("hint") and item["hint"] != next_hint:
             lines.append(f"    hint: {item['hint']}")
     return lines
 

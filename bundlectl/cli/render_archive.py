@@ -52,7 +52,8 @@ def _afterwards(document: Mapping[str, Any], parts: Sequence[Mapping[str, Any]])
         return
     left = [item["number"] for item in document["volumes"] if item["state"] == "left"]
     if left:
-        numbers = f"{left[0]}-{left[-1]}" if len(left) > 1 else f"{left[0]}"
+        in_a_row = len(left) > 1 and left[-1] - left[0] == len(left) - 1
+        numbers = f"{left[0]}-{left[-1]}" if in_a_row else ",".join(map(str, left))
         yield f"{document['folder']} has no room for more: insert the next medium, and run the same command"
         yield f"with its folder and --volumes {numbers}"
         return
@@ -91,7 +92,8 @@ def _lacking(document: Mapping[str, Any]) -> Iterable[str]:
     lacking = document["lacking"]
     if not lacking:
         return
-    yield from ("", f"lacking: {len(lacking)} blobs of {size_text(sum(item['size'] for item in lacking))}")
+    blobs = "blob" if len(lacking) == 1 else "blobs"
+    yield from ("", f"lacking: {len(lacking)} {blobs} of {size_text(sum(item['size'] for item in lacking))}")
     yield from (f"  {item['digest']}: {item['reason']}" for item in lacking[:_SHOWN])
     if len(lacking) > _SHOWN:
         yield f"  and {len(lacking) - _SHOWN} more (--output json lists them all)"

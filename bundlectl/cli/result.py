@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from bundlectl.cli.console import one_line
-from bundlectl.cli.options import Format
+from bundlectl.cli.options import DocumentFormat, Format
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from bundlectl.cli.command import Invocation
-    from bundlectl.cli.options import FormatOptions
+    from bundlectl.cli.options import DocumentFormatOptions, FormatOptions
 
 __all__ = ["show"]
 
@@ -20,7 +20,7 @@ _Document = TypeVar("_Document", dict[str, Any], list[dict[str, Any]])
 
 def show(
     invocation: Invocation,
-    form: FormatOptions,
+    form: FormatOptions | DocumentFormatOptions,
     document: _Document,
     render: Callable[[_Document], str],
 ) -> None:
@@ -28,8 +28,12 @@ def show(
 
     References, file names and annotations are other people's text, so ``render`` gets every text on one line.
     """
-    if form.output is Format.JSON:
+    if form.output == Format.JSON:
         invocation.console.document(document)
+    elif form.output == DocumentFormat.YAML:
+        import yaml  # noqa: PLC0415 -- not for --help
+
+        invocation.console.text(yaml.safe_dump(document, sort_keys=False, allow_unicode=True).rstrip("\n"))
     else:
         invocation.console.text(render(_lined(document)))
 

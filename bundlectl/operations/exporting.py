@@ -335,6 +335,12 @@ class _Export:
                 hint="each archive has a folder of its own; if the sources changed meanwhile, lock them first",
             )
         self.inventory = replace(self.inventory, issued=found.issued)
+        if self.settings.signer is None and raw != self.inventory.to_bytes():
+            raise UsageError(
+                "is signed, and without a key would not be any more",
+                artifact=str(self.folder.path / name),
+                hint="name the key with --key again",
+            )
 
     def _begin(self) -> None:
         """Write what comes first onto each medium: the inventory, the lock, the tool."""

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from bundlectl.errors import ContentError, MissingError, StoreError, VerificationError
-from bundlectl.events import Notice, PhaseStarted
+from bundlectl.events import BytesMoved, Notice, PhaseStarted, TransferPlanned
 from bundlectl.operations.downloading import check_space, collection_name, fill_store
+from bundlectl.operations.keeping_parts import keep_parts
 from bundlectl.operations.locking import Locked, lock_sources
 from bundlectl.operations.mirroring import Filling, fill_registry
 from bundlectl.operations.next_steps import NextStep, after_registry, after_store
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from bundlectl.operations.preflight import Visibility
+    from bundlectl.operations.replaying import ImportMemory
     from bundlectl.operations.request import SourceRequest
     from bundlectl.operations.session import Session
     from bundlectl.operations.site import SiteContent
@@ -122,10 +125,10 @@ def import_into_store(
         content = StoreContent(kept)
         locked = run.lock(content)
         check_space(kept, locked.lock.blobs)
-        run.repair()
+        locked = run.repaired_lock(locked, content)
         memory = StoreMemory(kept)
         plan = TargetPlan.of(locked.lock, UpstreamNaming())
-        memory.write(hold_forward(run.archive.inventory, plan, memory.read(), allowed=request.allow_rollback))
+        memory.change(partial(run.hold_forward, plan))
         chosen = name or collection_name(run.archive.name)
         lock = locked.lock
         report = run.fill(
@@ -165,12 +168,11 @@ def import_into_registry(
     run = _Import(request, paths, session)
     registry = session.target(target.registry)
     content = RegistryContent(registry, target, session)
-    locked = run.lock(content)
-    run.repair()
+    locked = run.repaired_lock(run.lock(content), content)
     memory = RegistryMemory(registry, target, session)
 
     def ready(plan: TargetPlan) -> None:
-        memory.write(hold_forward(run.archive.inventory, plan, memory.read(), allowed=request.allow_rollback))
+        memory.change(partial(run.hold_forward, plan))
 
     filling = Filling(create_projects=create_projects, beside=content.open, ready=ready, phase="importing")
     lock = locked.lock
@@ -191,6 +193,8 @@ class _Import:
             raise VerificationError(
                 "nobody is named who must have signed it", artifact=", ".join(map(str, paths)), hint=_KEY_HINT
             )
+        # What is repaired lies in the first folder, and so is found before the damaged one that cannot be written.
+        paths = sorted(paths, key=lambda path: not os.access(path, os.W_OK))
         self.request = request
         self.session = session
         self.archive = open_archive(paths, belief.anchors)
@@ -210,6 +214,14 @@ class _Import:
         self.archive = locked.archives[source]
         return locked
 
+    def repaired_lock(self, locked: Locked, content: SiteContent) -> Locked:
+        """Repair what is known to be lost, and judge once more what could not be, for its signatures lay there."""
+        return self.lock(content) if self.repair() and locked.failed else locked
+
+    def hold_forward(self, plan: TargetPlan, known: ImportMemory) -> ImportMemory:
+        """Refuse to move names back, unless that is allowed; what is to be remembered."""
+        return hold_forward(self.archive.inventory, plan, known, allowed=self.request.allow_rollback)
+
     def repair(self) -> bool:
         """Give back lost and damaged volumes from parity, as far as that goes; whether there are more volumes now."""
         parity = self.archive.contents.parity
@@ -218,14 +230,20 @@ class _Import:
         from mirror.archive.repairing import repair  # noqa: PLC0415 -- only with parity
 
         self.session.listener(PhaseStarted("repairing", len(self.volumes.problems())))
+        plan = self.volumes.plan
+        longest = max(volume.size for volume in plan.volumes)
+        self.session.listener(TransferPlanned(bytes=plan.size + parity * longest))
         try:
             self.repaired += repair(
-                self.volumes, parity, self._writable(), progress=lambda _: None, cancelled=self.session.cancelled
+                self.volumes, parity, self._writable(), progress=self._read, cancelled=self.session.cancelled
             )
         except (MissingError, StoreError, ContentError) as error:
             self.session.listener(Notice("warning", f"cannot be repaired: {error}", self.archive.name))
             return False
         return True
+
+    def _read(self, count: int) -> None:
+        self.session.listener(BytesMoved(count))
 
     def _writable(self) -> Folder:
         return next((item for item in self.volumes.folders if os.access(item.path, os.W_OK)), self.volumes.folders[0])
@@ -270,13 +288,14 @@ class _Import:
         wanted = {volume for parts in places.values() for volume in parts}
         before = len(self.volumes.problems())
         self.session.listener(PhaseStarted("looking for damage", len(wanted)))
+        self.session.listener(TransferPlanned(bytes=sum(volume.size for volume in wanted)))
         for volume in sorted(wanted, key=lambda item: item.number):
             if self.volumes.path(volume) is None:
                 continue
             problem = check_volume(
                 self.volumes,
                 volume,
-                progress=lambda _: None,
+                progress=self._read,
                 cancelled=self.session.cancelled,
                 damaged=self.damaged,
             )
@@ -287,13 +306,18 @@ class _Import:
         return len(self.volumes.problems()) > before
 
     def report(self, copied: CopyReport, lock: Lock, content: SiteContent, *, target: str) -> ImportReport:
-        """Say what was done, and what is lacking."""
+        """Say what was done, and what is lacking; keep what is here of what is not whole."""
+        if copied.failed and self.volumes.problems():
+            wanted = {failure.reference for failure in copied.failed}
+            parts = [item for item in lock.artifacts if item.reference in wanted]
+            self.session.listener(PhaseStarted("keeping parts", len(parts)))
+            keep_parts(parts, self.volumes, content, self.session, damaged=self.damaged)
         return ImportReport(
             copied=copied,
             archive=self.archive,
             problems=self.volumes.problems(),
             repaired=self.repaired,
-            lacking=self._lacking(copied, lock, content),
+            lacking=self._lacking(copied, self.archive.lock, content),
             target=target,
         )
 

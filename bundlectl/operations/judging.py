@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     from bundles.artifact import Artifact
     from bundles.lock import Lock, LockedArtifact, LockedReferrer
     from mirror.oci.digest import Digest
-    from mirror.oci.repository import ReadRepository
+    from mirror.oci.manifest import Manifest
+    from mirror.oci.repository import BlobReader, ReadRepository
     from signing.policy import PolicyIdentity
 
 __all__ = ["Gather", "Judged", "OpenSource", "PinnedReferrers", "apply_policies", "judge_named"]
@@ -57,6 +58,13 @@ class Judged:
     lock: Lock
     left_out: tuple[Excluded, ...] = ()
     failed: tuple[Failure, ...] = ()
+
+
+class _LostError(StoreError):
+    """What is pinned is not to be had (it lies in a volume that was lost): no evidence for, and none against."""
+
+    code = MissingError.code
+    exit_code = MissingError.exit_code
 
 
 class PinnedReferrers(RepositoryView):
@@ -95,6 +103,28 @@ class PinnedReferrers(RepositoryView):
     def referrers(self, subject: Digest) -> list[Descriptor]:  # noqa: ARG002 -- a lock does not say whose each is
         """All referrers that are pinned, those of children of an index among them: each names its subject itself."""
         return [self._descriptor(item) for item in self._artifact.referrers if not item.tag]
+
+    def manifest(self, descriptor: Descriptor) -> Manifest:
+        """Fetch a manifest.
+
+        Raises:
+            StoreError: it is pinned, and not there: nobody can say that it is no signature.
+        """
+        try:
+            return super().manifest(descriptor)
+        except MissingError as error:
+            raise _LostError(error.message, artifact=error.artifact, hint=error.hint) from error
+
+    def open_blob(self, descriptor: Descriptor, offset: int = 0) -> BlobReader:
+        """Open a blob.
+
+        Raises:
+            StoreError: as above.
+        """
+        try:
+            return super().open_blob(descriptor, offset)
+        except MissingError as error:
+            raise _LostError(error.message, artifact=error.artifact, hint=error.hint) from error
 
     def _descriptor(self, item: LockedReferrer) -> Descriptor:
         return Descriptor(item.media_type, item.digest, self._sizes[item.digest], artifact_type=item.artifact_type)

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 __all__ = ["NextStep", "after_registry", "after_store"]
 
 _FORMS: Final[tuple[tuple[MirrorForm, str], ...]] = (("eks-a", "EKS Anywhere"), ("containerd", "containerd"))
-_PACKAGES: Final = "eks-anywhere"
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,15 +80,15 @@ def _configuration(naming: Naming, form: MirrorForm, title: str, upstreams: set[
 
 
 def _packages(naming: Naming, lock: Lock) -> Iterator[NextStep]:
-    """Where the controller of curated packages finds them (``domain.md`` 3.5)."""
+    """How the controller of curated packages, AWS's or ours, finds them."""
     bundles = [item for item in lock.manifests if item.kind == "PackageBundle"]
     if not bundles:
         return
-    repository = naming.repository(f"public.ecr.aws/{_PACKAGES}/x").rpartition("/")[0]
-    place = f"{naming.registry}/{repository}"
-    active = bundles[-1].name
+    place = "/".join(part for part in (naming.registry, naming.prefix) if part)
+    maps = "".join(f" --map {source}={namespace}" for source, namespace in naming.maps)
+    registry = f"--registry {place}{maps}"
+    yield NextStep("See which packages it offers", f"bundlectl packages list --registry {place}")
     yield NextStep(
         "Point the package controller at the registry",
-        "kubectl patch packagebundlecontroller CLUSTER --namespace eksa-packages --type merge --patch "
-        f'\'{{"spec":{{"defaultRegistry":"{place}","defaultImageRegistry":"{place}","activeBundle":"{active}"}}}}\'',
+        f"bundlectl controller feed {registry} --cluster CLUSTER --bundle-version {bundles[-1].name}",
     )

@@ -23,7 +23,7 @@ from mirror.oci.manifest import Manifest, canonical_json
 from mirror.oci.mediatype import EMPTY, EMPTY_DIGEST, OCI_MANIFEST
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
     from bundlectl.operations.session import Session
@@ -140,13 +140,16 @@ class StoreMemory:
         """
         return ImportMemory.from_bytes(self._store.imports(), origin=str(self._store.path))
 
-    def write(self, memory: ImportMemory) -> None:
-        """Remember.
+    def change(self, change: Callable[[ImportMemory], ImportMemory]) -> None:
+        """Remember what ``change`` makes of what is remembered, while no other import does.
 
         Raises:
+            ContentError: it is damaged.
             StoreError: the store cannot be written.
+            BundlectlError: what ``change`` raises; nothing is changed then.
         """
-        self._store.change_imports(lambda _: memory.to_bytes())
+        origin = str(self._store.path)
+        self._store.change_imports(lambda raw: change(ImportMemory.from_bytes(raw, origin=origin)).to_bytes())
 
 
 class RegistryMemory:
@@ -190,9 +193,17 @@ class RegistryMemory:
         raw = read_layer(self._repository, layer, limit=_LIMIT, place=self._repository.name)
         return memory.joined(ImportMemory.from_bytes(raw, origin=self._repository.name))
 
-    def write(self, memory: ImportMemory) -> None:
-        """Remember; where the registry does not take it, in the state directory alone."""
-        raw = memory.to_bytes()
+    def change(self, change: Callable[[ImportMemory], ImportMemory]) -> None:
+        """Remember what ``change`` makes of what is remembered; on this machine alone where the registry refuses it.
+
+        Raises:
+            ContentError, TransportError, RegistryError: see `read`.
+            StoreError: the state directory cannot be written.
+            BundlectlError: what ``change`` raises; nothing is changed then.
+        """
+        self._write(change(self.read()).to_bytes())
+
+    def _write(self, raw: bytes) -> None:
         if self._path is not None:
             with mapped_errors(self._path, action="write"):
                 self._path.parent.mkdir(parents=True, exist_ok=True)

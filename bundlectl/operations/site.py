@@ -13,6 +13,9 @@ from bundlectl.operations.verifying import VerifyReport, check_content
 from bundles.plan import TargetPlan, UpstreamNaming
 from mirror.copying.report import Failure
 from mirror.oci.artifact import FILES_REPOSITORY, MANIFESTS_REPOSITORY
+from mirror.oci.descriptor import Descriptor
+from mirror.oci.manifest import Manifest
+from mirror.oci.mediatype import MANIFEST_LIMIT, OCTET_STREAM
 from mirror.oci.view import RepositoryView
 
 if TYPE_CHECKING:
@@ -20,10 +23,8 @@ if TYPE_CHECKING:
     from bundles.lock import Lock
     from bundles.plan import Naming, PlannedManifest
     from mirror.layout import Store
-    from mirror.oci.descriptor import Descriptor
     from mirror.oci.digest import Digest
-    from mirror.oci.manifest import Manifest
-    from mirror.oci.repository import BlobReader, ReadRepository
+    from mirror.oci.repository import BlobReader, ReadRepository, Repository
     from mirror.remote import RemoteRegistry
 
 __all__ = ["RegistryContent", "SiteContent", "StoreContent"]
@@ -34,6 +35,10 @@ class SiteContent(Protocol):
 
     def open(self, name: str) -> ReadRepository:
         """The repository that stands there for the upstream repository ``name``."""
+        ...
+
+    def target(self, name: str) -> Repository:
+        """The same repository, to write to."""
         ...
 
     def has(self, digest: Digest) -> bool:
@@ -56,6 +61,10 @@ class StoreContent:
         self._store = store
 
     def open(self, name: str) -> ReadRepository:
+        """The repository of the same name."""
+        return self._store.repository(name)
+
+    def target(self, name: str) -> Repository:
         """The repository of the same name."""
         return self._store.repository(name)
 
@@ -104,6 +113,10 @@ class RegistryContent:
 
     def open(self, name: str) -> ReadRepository:
         """The repository that an upstream one is mapped to."""
+        return _Anywhere(self.target(name), self)
+
+    def target(self, name: str) -> Repository:
+        """The repository that an upstream one is mapped to, to write to."""
         if name == FILES_REPOSITORY:
             path = self._naming.own(FILES_REPOSITORY)
         elif name == MANIFESTS_REPOSITORY:
@@ -112,7 +125,7 @@ class RegistryContent:
             path = self._naming.repository(name)
         with self._mutex:
             self._names.add(path)
-        return _Anywhere(self._registry.repository(path), self)
+        return self._registry.repository(path)
 
     def has(self, digest: Digest) -> bool:
         """Whether any repository below the prefix has it."""
@@ -159,7 +172,19 @@ class _Anywhere(RepositoryView):
         try:
             return self._repository.manifest(descriptor)
         except MissingError:
+            pass
+        try:
+            return self._kept(descriptor)
+        except MissingError:
             return self._elsewhere(descriptor).manifest(descriptor)
+
+    def _kept(self, descriptor: Descriptor) -> Manifest:
+        """A manifest that an earlier import kept as a blob, for want of what it names (`keep_parts`)."""
+        with self._repository.open_blob(Descriptor(OCTET_STREAM, descriptor.digest, 0)) as reader:
+            raw, data = b"", reader.read(MANIFEST_LIMIT)
+            while data and len(raw) <= MANIFEST_LIMIT:
+                raw, data = raw + data, reader.read(MANIFEST_LIMIT)
+        return Manifest.from_bytes(raw, descriptor.media_type, expected=descriptor.digest)
 
     def open_blob(self, descriptor: Descriptor, offset: int = 0) -> BlobReader:
         try:

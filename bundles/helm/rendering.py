@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from bundles.artifact import Excluded
 
-__all__ = ["Rendering", "render"]
+__all__ = ["Rendering", "render", "template"]
 
 _SOURCE: Final = re.compile(rb"^# Source: ([^\r\n]{1,500})", re.MULTILINE)
 _BLOCK: Final = 64 * 1024
@@ -42,6 +42,8 @@ class Rendering:
         output_limit: bytes of one chart's rendered documents.
         kube_version: what ``.Capabilities.KubeVersion`` says; Helm's own default when empty.
         values: laid over the chart's, such as ``sourceRegistry`` for AWS's packages.
+        namespace: what ``.Release.Namespace`` says.
+        definitions: whether the chart's ``crds/`` are among the documents.
     """
 
     helm: Path | None
@@ -49,10 +51,17 @@ class Rendering:
     output_limit: int = 32 * 1024 * 1024
     kube_version: str = ""
     values: Mapping[str, object] | None = None
+    namespace: str = "bundlectl"
+    definitions: bool = False
 
 
 def render(archive: Path, label: str, rendering: Rendering) -> ChartImages:
-    """Render a chart and list every ``image`` in the documents that come out.
+    """Render a chart and list every ``image`` in the documents that come out (`template`)."""
+    return _images(template(archive, label, rendering), label)
+
+
+def template(archive: Path, label: str, rendering: Rendering) -> bytes:
+    """Render a chart; the documents that come out, as YAML.
 
     Helm gets an empty environment, its homes in a folder that is deleted again, no proxies and
     no cluster: a chart's dependencies must be vendored in it, as ``helm package`` does.
@@ -68,8 +77,7 @@ def render(archive: Path, label: str, rendering: Rendering) -> ChartImages:
     """
     if rendering.helm is None:
         raise _missing()
-    output = _template(archive.absolute(), label, rendering)
-    return _images(output, label)
+    return _template(archive.absolute(), rendering.helm, label, rendering)
 
 
 def _missing() -> ConfigError:
@@ -79,12 +87,13 @@ def _missing() -> ConfigError:
     )
 
 
-def _template(archive: Path, label: str, rendering: Rendering) -> bytes:
+def _template(archive: Path, program: Path, label: str, rendering: Rendering) -> bytes:
     with tempfile.TemporaryDirectory(prefix="bundlectl-helm-") as home:
         values = Path(home, "values.json")
         values.write_bytes(canonical_json(dict(rendering.values or {})))
-        command = [str(rendering.helm), "template", "bundlectl", str(archive), "--values", str(values)]
-        command += ["--namespace", "bundlectl"]
+        command = [str(program), "template", "bundlectl", str(archive), "--values", str(values)]
+        command += ["--namespace", rendering.namespace]
+        command += ["--include-crds"] if rendering.definitions else []
         if rendering.kube_version:
             command += ["--kube-version", rendering.kube_version]
         try:

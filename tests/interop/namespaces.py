@@ -39,6 +39,16 @@ class Namespace:
         finally:
             os.close(own)
 
+    def can_be_entered(self) -> bool:
+        """Whether it is another one than this thread's, which is allowed into it."""
+        current = Path("/proc/thread-self/ns/net")
+        own = current.readlink()
+        try:
+            with self.entered():
+                return current.readlink() != own
+        except OSError:
+            return False
+
 
 @contextmanager
 def namespace() -> Iterator[Namespace]:
@@ -50,10 +60,10 @@ def namespace() -> Iterator[Namespace]:
         try:
             assert process.stdout is not None
             assert process.stdout.readline() == b"\n"
-            made = Path(f"/proc/{process.pid}/ns/net").readlink()
-            if made == Path("/proc/self/ns/net").readlink():
+            made = Namespace(process.pid)
+            if not made.can_be_entered():
                 absent("no network namespaces on this machine")
-            yield Namespace(process.pid)
+            yield made
         finally:
             process.terminate()
 

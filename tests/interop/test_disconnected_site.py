@@ -150,5 +150,5 @@ def test_the_guide_can_be_followed_to_its_end(sides: dict[str, Side]) -> None:
             said[command] = sides[side].run(command)
     assert len(said) > 25
     told = next(text for command, text in said.items() if command.startswith("bundlectl import") and "--to" in command)
-    for expected in ("registryMirrorConfiguration", "defaultRegistry", "bundlectl verify registry:"):
+    for expected in ("registryMirrorConfiguration", "bundlectl controller feed", "bundlectl verify registry:"):
         assert expected in told

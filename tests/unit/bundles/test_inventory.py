@@ -335,5 +335,6 @@ def test_of_an_inventory_that_was_altered_anywhere_nothing_else_is_read(data: st
 
 
 def test_other_files_do_not_look_like_one() -> None:
-    for raw in (b"", b"{}", b"\x1f\x8b", gzip.compress(b"{}", mtime=0), zlib.compress(b"{}"), b'{"apiVersion":"bundlectl.dev/'):
+    packed = (gzip.compress(b"{}", mtime=0), zlib.compress(b"{}"))
+    for raw in (b"", b"{}", b"\x1f\x8b", *packed, b'{"apiVersion":"bundlectl.dev/'):
         assert not looks_like_inventory(io.BytesIO(raw))

@@ -242,12 +242,14 @@ def test_a_lock_without_referrers_leaves_the_signatures_to_the_source(site: Site
     assert trusts(judge(site, pinned, signed()).lock) == {PAUSE: "signed"}
 
 
-def test_what_cannot_be_asked_for_is_neither_signed_nor_unsigned(site: Site) -> None:
+@pytest.mark.parametrize("status", [500, 404])
+@pytest.mark.parametrize("unsigned", ["refuse", "leave-out", "warn"])
+def test_what_cannot_be_had_is_neither_signed_nor_unsigned(site: Site, status: int, unsigned: str) -> None:
     signature = sign(site, PAUSE)
     sign(site, COREDNS)
     pinned = locked(site, *BOTH)
-    site.source.faults.add(Fault(Refuse(500), path=f"*/manifests/{signature}"))
-    judged = judge(site, pinned, signed())
+    site.source.faults.add(Fault(Refuse(status), path=f"*/manifests/{signature}"))
+    judged = judge(site, pinned, signed(unsigned=unsigned))
     assert set(trusts(judged.lock)) == {COREDNS}
     (failure,) = judged.failed
     assert (failure.reference, failure.exit_code) == (PAUSE, 4)

@@ -145,6 +145,39 @@ def test_sizes_beyond_8_gib_and_long_names_get_a_pax_header_that_tar_reads(tmp_p
     assert all(volume.size < 4 * 1024**3 for volume in plan.volumes)
 
 
+@given(
+    st.one_of(st.text(min_size=95, max_size=105), st.text("ab/é", min_size=1, max_size=150)).filter(
+        lambda name: "\0" not in name
+    ),
+    st.one_of(st.integers(0, 2**40), st.integers(8**11 - 2, 8**11 + 2)),
+)
+def test_a_header_is_as_long_as_it_is_taken_for(name: str, size: int) -> None:
+    plan = ArchivePlan([Member(Digest.of(b"x"), size, name), Member(Digest.of(b"y"), 0)], 2**40)
+    header = next(plan.pieces(0, 2**20))
+    assert isinstance(header, Literal)
+    second = plan.locate(Digest.of(b"y"))
+    assert second == (header.end + -(-size // BLOCK) * BLOCK + BLOCK, 0)
+
+
+def test_where_everything_lies_is_part_of_the_format() -> None:
+    """Archives of yesterday are read tomorrow: this may change only with the format's version."""
+    blocks = [61, 1, 64, 61, 65, 0]
+    members = [Member(Digest.of(b"%d" % number), size * BLOCK) for number, size in enumerate(blocks)]
+    plan = ArchivePlan(members, 64 * BLOCK)
+    # The second fills a volume to its end. The third is larger than one. The fourth leaves one block, into which the
+    # header of the fifth, which is larger than a volume, too, would fit, and not one byte of its content.
+    assert [place[0] // BLOCK for member in members if (place := plan.locate(member.digest))] == [
+        1,
+        63,
+        65,
+        130,
+        192,
+        258,
+    ]
+    assert [volume.start // BLOCK for volume in plan.volumes] == [0, 64, 128, 191, 255]
+    assert plan.size == 260 * BLOCK
+
+
 def test_the_same_sizes_give_the_same_bytes_and_others_do_not() -> None:
     one, contents = made([(5, "sha256"), (BLOCK, "sha512")], CAPACITY)
     two, _ = made([(5, "sha256"), (BLOCK, "sha512")], CAPACITY)

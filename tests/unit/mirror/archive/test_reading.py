@@ -107,6 +107,16 @@ def test_a_volume_that_was_cut_is_read_up_to_the_cut(archive: Archive, left: int
         assert archive.read(number, volumes) == archive.contents[number]
 
 
+def test_one_byte_makes_the_difference_whether_a_blob_is_there(archive: Archive) -> None:
+    place = archive.plan.locate(archive.members[1].digest)
+    assert place is not None
+    os.truncate(archive.file(1), sum(place))
+    assert 1 in archive.readable(archive.set())
+    os.truncate(archive.file(1), sum(place) - 1)
+    assert archive.readable(archive.set()) >= {0}
+    assert 1 not in archive.readable(archive.set())
+
+
 def test_a_volume_that_is_too_long_is_told_and_read(archive: Archive) -> None:
     with archive.file(1).open("ab") as file:
         file.write(b"more")

@@ -11,7 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from bundlectl.errors import ContentError
-from mirror.archive.sums import VolumeSum, parity_name, render_sha256sums, sum_name, volume_name
+from mirror.archive.sums import VolumeSum, parity_name, parse_sha256sums, render_sha256sums, sum_name, volume_name
 from mirror.oci.digest import Digest
 from mirror.oci.manifest import canonical_json
 from tests.unit.mirror.archive.archives import CAPACITY, Archive
@@ -120,3 +120,31 @@ def test_sha256sum_reads_what_is_rendered(tmp_path: Path) -> None:
     (tmp_path / "SHA256SUMS").write_bytes(raw)
     done = subprocess.run(["sha256sum", "-c", "--strict", "--quiet", "SHA256SUMS"], cwd=tmp_path, check=False)
     assert done.returncode == 0
+
+
+@given(st.dictionaries(st.sampled_from(["a-0001.tar", "a.lock.json", "tool/x", "b c"]), st.binary(max_size=3)))
+def test_checksums_are_read_as_they_were_written(files: dict[str, bytes]) -> None:
+    digests = {name: Digest.of(data) for name, data in files.items()}
+    assert parse_sha256sums(render_sha256sums(digests), origin="x") == digests
+
+
+LINE = f"{'0' * 64}  a\n".encode()
+
+
+@given(st.binary(max_size=200))
+@example(LINE.rstrip())
+@example(LINE * 2)
+@example(LINE.replace(b"a", b"../a"))
+@example(LINE.replace(b"a", b"/a"))
+@example(LINE.replace(b"a", b"a\0"))
+@example(LINE.replace(b"a", b"\xff"))
+@example(LINE.replace(b"a", b"\xc2\x85"))
+@example(LINE.replace(b"  ", b" *"))
+@example(LINE.replace(b"0", b"G"))
+def test_anything_else_is_no_list_of_checksums(raw: bytes) -> None:
+    try:
+        found = parse_sha256sums(raw, origin="x")
+    except ContentError:
+        return
+    assert render_sha256sums(found) == raw
+    assert not any(part in ("", ".", "..") for name in found for part in name.split("/"))

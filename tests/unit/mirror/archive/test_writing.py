@@ -179,6 +179,25 @@ def test_a_volume_with_half_a_blob_has_no_name_before_the_blob_was_read_to_its_e
     assert not [name for name in archive.names() if name.endswith(".partial")]
 
 
+@pytest.mark.parametrize("number", [1, 2, 3, 4])
+def test_a_volume_that_is_written_alone_has_no_name_either_before_its_blobs_were_read_to_their_end(
+    archive: Archive, number: int
+) -> None:
+    large = archive.members[4]
+    place = archive.plan.locate(large.digest)
+    assert place is not None
+    last = archive.plan.volumes_of(*place)[-1]
+    assert number < last.number
+    right = archive.by_digest[large.digest]
+    archive.wrong[large.digest] = right[:-1] + bytes([right[-1] ^ 1])
+    if large in archive.plan.cut(archive.volumes[number - 1]):
+        with pytest.raises(ContentError):
+            archive.write(number)
+        assert archive.names() == []
+    else:
+        archive.write(number)
+
+
 @pytest.mark.parametrize("size", [-1, 1])
 def test_a_blob_of_another_size_ends_the_export(archive: Archive, size: int) -> None:
     member = archive.members[1]
