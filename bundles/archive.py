@@ -113,6 +113,9 @@ def open_archive(paths: Sequence[Path], anchors: TrustAnchors | None) -> Carried
     contents = inventory.archive
     if contents is None:
         raise ContentError("is the inventory of a site, not of an archive", artifact=file, hint=_COPY)
+    if file != f"{inventory.name}{INVENTORY_SUFFIX}":
+        # A site calls it as its files are called, and those anybody may call anew.
+        raise ContentError(f"is the inventory of {inventory.name[:200]!r}: it was renamed", artifact=file, hint=_COPY)
     lock_raw = _beside(folders, contents.lock, limit=_LOCK_LIMIT)
     lock = Lock.from_bytes(lock_raw, origin=contents.lock.name)
     signed = None
@@ -120,7 +123,7 @@ def open_archive(paths: Sequence[Path], anchors: TrustAnchors | None) -> Carried
         signed = SignedLock(lock_raw, _beside(folders, contents.lock_signature, limit=SIGNATURE_LIMIT))
     _check(inventory, lock, file)
     return CarriedArchive(
-        name=file.removesuffix(INVENTORY_SUFFIX),
+        name=inventory.name,
         folders=folders,
         inventory=inventory,
         contents=contents,

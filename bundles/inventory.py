@@ -35,13 +35,15 @@ __all__ = [
     "looks_like_inventory",
     "open_inventory",
     "sign_inventory",
+    "signed_bundle",
 ]
 
 INVENTORY_PREDICATE: Final = "https://bundlectl.dev/inventory/v1alpha1"
 INVENTORY_SUFFIX: Final = ".inventory.json"
 
-INVENTORY_LIMIT: Final = 256 * 1024 * 1024
-"""Bytes; 50,000 blobs need 10 MB, with their signature."""
+INVENTORY_LIMIT: Final = 64 * 1024 * 1024
+"""Bytes; 50,000 blobs need 10 MB, with their signature. JSON that was made for it takes thirty times its bytes, and a
+signature is inside of JSON."""
 
 _NAME: Final = 255
 """Characters of a file's name."""
@@ -298,6 +300,16 @@ def open_inventory(raw: bytes, anchors: TrustAnchors | None, *, origin: str) -> 
     if opened.payload_type != IN_TOTO_TYPE:
         raise VerificationError("its signature is over something else", artifact=origin, hint=_HINT)
     return Inventory.from_bytes(opened.payload, origin=origin), opened.proof
+
+
+def signed_bundle(raw: bytes, *, origin: str) -> bytes | None:
+    """The sigstore bundle that an inventory file holds, compressed or not; None where it is not signed.
+
+    Raises:
+        ContentError: it cannot be unpacked.
+    """
+    raw = _unpacked(raw, origin)
+    return raw if _is_bundle(raw) else None
 
 
 def looks_like_inventory(file: BinaryIO) -> bool:

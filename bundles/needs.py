@@ -6,7 +6,14 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from bundles.plan import TargetPlan, UpstreamNaming
-from mirror.oci.artifact import FILES_REPOSITORY, URL_ANNOTATION, describe_document, describe_package_bundle, file_tag
+from mirror.oci.artifact import (
+    FILES_REPOSITORY,
+    MANIFESTS_REPOSITORY,
+    URL_ANNOTATION,
+    describe_document,
+    describe_package_bundle,
+    file_tag,
+)
 from mirror.oci.mediatype import FILE_ARTIFACT, RELEASE_MANIFEST_ARTIFACT
 from mirror.oci.reference import by_digest_tag
 
@@ -66,12 +73,19 @@ def tag_name(repository: str, tag: str | None, manifest: Manifest) -> tuple[str,
     """
     root, url, layers = manifest.descriptor.digest, manifest.annotations.get(URL_ANNOTATION), manifest.children()[1:]
     if url and len(layers) == 1:
-        is_file = manifest.artifact_type == FILE_ARTIFACT and repository.endswith(FILES_REPOSITORY)
-        if (is_file and tag == file_tag(url)) or manifest.artifact_type == RELEASE_MANIFEST_ARTIFACT:
+        # Whoever may push into a repository of their own must not give names to what is of upstream.
+        is_file = manifest.artifact_type == FILE_ARTIFACT and _is(repository, FILES_REPOSITORY)
+        is_document = manifest.artifact_type == RELEASE_MANIFEST_ARTIFACT and _is(repository, MANIFESTS_REPOSITORY)
+        if (is_file and tag == file_tag(url)) or is_document:
             return url, layers[0].digest
     if tag is None or tag == by_digest_tag(root):
         return f"{repository}@{root}", root
     return f"{repository}:{tag}", root
+
+
+def _is(repository: str, ours: str) -> bool:
+    """Whether a repository is one of those of a store, below whatever host and prefix."""
+    return f"/{repository}".endswith(f"/{ours}")
 
 
 def needed_sizes(lock: Lock, carriers: Iterable[Manifest] = ()) -> dict[Digest, int]:

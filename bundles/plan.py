@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from mirror.oci.digest import Digest
 
 __all__ = [
+    "PACKAGES_NAMESPACE",
     "PACKAGE_BUNDLES_REPOSITORY",
     "Naming",
     "PlannedArtifact",

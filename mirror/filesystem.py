@@ -47,6 +47,7 @@ _HINTS: Final = {
     errno.EFBIG: "the file system or a limit (ulimit -f) does not allow files of this size: use another disk",
     errno.EMFILE: "raise the limit of open files (ulimit -n) or lower --jobs",
     errno.ENFILE: "the machine has too many files open: close programs or raise fs.file-max",
+    errno.EAGAIN: "another run is at it: let that one finish, and run the same command again",
     errno.ENOLCK: "this file system has no locks: mount it with locking, or use a local disk",
     errno.EXDEV: "all of it must lie in one file system",
     errno.ESTALE: "the network file system lost the file: remount it and run the same command again",
@@ -236,8 +237,13 @@ class FileReader(Closing):
 
 
 @contextmanager
-def locked(path: Path, *, shared: bool = False) -> Iterator[int]:
+def locked(path: Path, *, shared: bool = False, wait: bool = True) -> Iterator[int]:
     """Hold the ``flock`` of a file, created when absent; yields its open descriptor.
+
+    Args:
+        path: the file.
+        shared: others may hold it as well, who say the same.
+        wait: for whoever holds it; else that is an error.
 
     The file is opened anew each time: a lock belongs to an open file, and one that a forked child
     inherited would not keep it out.
@@ -249,7 +255,7 @@ def locked(path: Path, *, shared: bool = False) -> Iterator[int]:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
     try:
         with mapped_errors(path, action="lock"):
-            fcntl.flock(descriptor, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
+            fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | (0 if wait else fcntl.LOCK_NB))
         yield descriptor
     finally:
         os.close(descriptor)

@@ -15,9 +15,12 @@ __all__ = ["Element", "element", "only_style", "render", "size_text", "table", "
 
 Element = ET.Element
 
-# What a browser would not show as it stands: control characters, and those that turn the direction of text around.
+# What a browser would not show as it stands: control characters, those that turn the direction of text around, those
+# that Unicode calls ignorable (DerivedCoreProperties.txt, Default_Ignorable_Code_Point), and those of private use.
 _UNSEEN: Final = re.compile(
-    r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff\ufffe\uffff]"
+    r"[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2028-\u202e"
+    r"\u2060-\u206f\u3164\ud800-\udfff\ue000-\uf8ff\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb\ufffe\uffff"
+    r"\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff\U000f0000-\U0010ffff]"
 )
 _TEXT_MAX: Final = 2048
 _UNITS: Final = ("bytes", "kB", "MB", "GB", "TB")

@@ -10,6 +10,7 @@ import hashlib
 import os
 import platform
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -41,6 +42,9 @@ def main() -> int:
     )
     parser.add_argument("--prefix", metavar="DIR", help="where to (for root /usr/local, for others ~/.local)")
     prefix = parser.parse_args().prefix or ("/usr/local" if os.geteuid() == 0 else "~/.local")
+    for one in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(one) is not signal.SIG_IGN:  # as nohup sets it
+            signal.signal(one, signal.default_int_handler)  # so that nothing is left behind
     try:
         choose_python()
         check_machine()
@@ -97,8 +101,8 @@ def install(prefix: Path) -> None:
     """
     os.umask(0o022)
     home, program = prefix / "lib" / "bundlectl", prefix / "bin" / "bundlectl"
-    ours = program.is_symlink() and "lib/bundlectl/" in os.readlink(str(program))  # noqa: PTH115 - newer than 3.6
-    if os.path.lexists(str(program)) and not ours:
+    leads = os.readlink(str(program)) if program.is_symlink() else ""  # noqa: PTH115 - newer than 3.6
+    if os.path.lexists(str(program)) and "lib/bundlectl/" not in leads:
         raise RefusedError(f"{program} is there and not from here; remove it, or choose another --prefix")
     home.mkdir(parents=True, exist_ok=True)
     program.parent.mkdir(parents=True, exist_ok=True)
@@ -106,19 +110,20 @@ def install(prefix: Path) -> None:
         work = Path(folder)
         unpack(work)
         version = next(work.glob("wheelhouse/bundlectl-*.whl")).name.split("-")[1]
-        place, earlier = home / version, work / "earlier"
-        if place.exists():
-            place.rename(earlier)
+        # What the program leads to is not touched before it leads elsewhere: this may be killed at any moment.
+        places = [home / version, home / (version + "-again")]
+        place = next(one for one in places if one.name not in Path(leads).parts)
         try:
+            shutil.rmtree(str(place), ignore_errors=True)  # of a run that was killed
             told = fill(place, work)
             link = work / "link"
-            link.symlink_to(Path("..", "lib", "bundlectl", version, "bin", "bundlectl"))
+            link.symlink_to(Path("..", "lib", "bundlectl", place.name, "bin", "bundlectl"))
             link.replace(program)
         except BaseException:
             shutil.rmtree(str(place), ignore_errors=True)
-            if earlier.exists():
-                earlier.rename(place)
             raise
+        places.remove(place)
+        shutil.rmtree(str(places[0]), ignore_errors=True)
         tell(told, program)
 
 

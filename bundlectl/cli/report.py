@@ -10,9 +10,11 @@ from bundlectl.cli.command import Invocation, command, option
 from bundlectl.cli.connection import build_connection, build_request
 from bundlectl.cli.options import (
     Follow,
+    Format,
     FormatOptions,
     OriginOptions,
     SelectionOptions,
+    SinceKey,
     SourceOptions,
     Sources,
     TransportOptions,
@@ -66,6 +68,7 @@ def register(app: typer.Typer) -> None:
                 help="An inventory of what the site has: say what is new, changed and gone.",
             ),
         ] = None,
+        since_key: SinceKey = "",
         format: Annotated[  # noqa: A002 -- the name of the flag
             ReportFormat | None,
             option("--format", show_default=False, help="What to write, unless the suffix of --out says it."),
@@ -88,12 +91,18 @@ def register(app: typer.Typer) -> None:
         Also as JSON, or as CSV with one line an artifact. What could not be pinned, and files of an archive
         that are not what they should be, are in the report and in the exit code.
         """
-        wanted = _format(out, format)
+        wanted = _format(out, format, form.output)
         request = build_request(invocation, sources, selection=selection, origin=source, trust=trust, follow=follow)
         connection = build_connection(invocation, transport, origin=origin, trust=trust)
+        from bundlectl.cli.believing import since_anchors  # noqa: PLC0415 -- not for --help
         from bundlectl.operations.reporting import make_report  # noqa: PLC0415 -- not for --help
 
-        found = run_session(invocation, connection, lambda session: make_report(request, session=session, since=since))
+        anchors = since_anchors(invocation, since_key, trust, given=since is not None)
+        found = run_session(
+            invocation,
+            connection,
+            lambda session: make_report(request, session=session, since=since, since_anchors=anchors),
+        )
         content = _renderer(wanted)(found)
         write_result(invocation.console, out, content)
         if out != "-":
@@ -101,12 +110,19 @@ def register(app: typer.Typer) -> None:
         return found.exit_code
 
 
-def _format(out: str, stated: ReportFormat | None) -> ReportFormat:
+def _format(out: str, stated: ReportFormat | None, output: Format) -> ReportFormat:
     """What to write.
 
     Raises:
-        UsageError: neither the option nor the suffix says it.
+        UsageError: neither the option nor the suffix says it; or it is no JSON, and standard output is to be that.
     """
+    if out == "-" and output is Format.JSON:
+        if stated not in (None, ReportFormat.JSON):
+            raise UsageError(
+                f"the report itself goes to standard output as {stated}, and --output json says JSON",
+                hint="add --out FILE, or --format json",
+            )
+        return ReportFormat.JSON
     if stated is not None:
         return stated
     suffix = Path(out).suffix.lower()

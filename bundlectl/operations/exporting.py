@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final, Literal, Self
 
-from bundlectl.errors import ContentError, StoreError, UsageError
+from bundlectl.errors import ContentError, StoreError, UsageError, VerificationError
 from bundlectl.events import BytesMoved, Notice, PhaseStarted, TransferPlanned
 from bundlectl.operations.downloading import collection_name
 from bundlectl.operations.fetching_ahead import FetchingAhead
@@ -36,6 +36,7 @@ from mirror.archive.sums import SUMS_FILE, parity_name, render_sha256sums, sum_n
 from mirror.archive.writing import VolumeWriter
 from mirror.filesystem import mapped_errors
 from mirror.oci.digest import Digest
+from signing.identity import NamedKey, TrustAnchors
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -334,13 +335,16 @@ class _Export:
                 artifact=str(self.folder.path),
                 hint="each archive has a folder of its own; if the sources changed meanwhile, lock them first",
             )
-        self.inventory = replace(self.inventory, issued=found.issued)
-        if self.settings.signer is None and raw != self.inventory.to_bytes():
+        signer, dated = self.settings.signer, replace(self.inventory, issued=found.issued)
+        if signer is None and raw != dated.to_bytes():
             raise UsageError(
                 "is signed, and without a key would not be any more",
                 artifact=str(self.folder.path / name),
                 hint="name the key with --key again",
             )
+        # The medium may have been in other hands: a date that this key has not signed before, it does not sign now.
+        if signer is None or _is_signed_by(signer, raw):
+            self.inventory = dated
 
     def _begin(self) -> None:
         """Write what comes first onto each medium: the inventory, the lock, the tool."""
@@ -365,6 +369,13 @@ class _Export:
             return
         with mapped_errors(target, action="write"):
             target.parent.mkdir(parents=True, exist_ok=True)
+            leads_out = not target.parent.resolve().is_relative_to(self.folder.path.resolve())
+        if leads_out:
+            raise StoreError(
+                "leads out of the archive's folder",
+                artifact=str(target.parent),
+                hint="remove the link: somebody else put it there",
+            )
         with mapped_errors(source, action="read"):
             data = source.read_bytes()
         self.folder.write(tool.name, data)
@@ -441,6 +452,14 @@ class _Export:
 
 def _named(name: str, data: bytes) -> NamedFile:
     return NamedFile(name, Digest.of(data), len(data))
+
+
+def _is_signed_by(signer: Signer, raw: bytes) -> bool:
+    try:
+        open_inventory(raw, TrustAnchors(keys=(NamedKey("the signing key", signer.public_key),)), origin="the folder's")
+    except VerificationError:
+        return False
+    return True
 
 
 def _hashed(name: str, path: Path) -> NamedFile:

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 from bundlectl.errors import ContentError, MissingError, StoreError, VerificationError
 from bundlectl.events import BytesMoved, Notice, PhaseStarted, TransferPlanned
-from bundlectl.operations.downloading import check_space, collection_name, fill_store
+from bundlectl.operations.downloading import check_collection_name, check_space, collection_name, fill_store
 from bundlectl.operations.keeping_parts import keep_parts
 from bundlectl.operations.locking import Locked, lock_sources
 from bundlectl.operations.mirroring import Filling, fill_registry
 from bundlectl.operations.next_steps import NextStep, after_registry, after_store
-from bundlectl.operations.replaying import RegistryMemory, StoreMemory, hold_forward
+from bundlectl.operations.replaying import RegistryMemory, StoreMemory, hold_forward, names_of
 from bundlectl.operations.site import RegistryContent, StoreContent
 from bundles.archive import open_archive
 from bundles.plan import TargetPlan, UpstreamNaming
@@ -23,7 +23,7 @@ from mirror.archive.sums import volume_name
 from mirror.layout import Store
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from bundlectl.operations.preflight import Visibility
@@ -120,19 +120,23 @@ def import_into_store(
         StoreError: the store cannot be written, or the disk is too small.
         InterruptError: cancelled; the same call resumes.
     """
+    if name:
+        check_collection_name(name)
     run = _Import(request, paths, session)
-    with Store.open(store, create=True, cancelled=session.cancelled) as kept:
+    chosen = name or collection_name(run.archive.name)
+    with Store.open(store, create=True, cancelled=session.cancelled) as kept, kept.importing():
         content = StoreContent(kept)
         locked = run.lock(content)
         check_space(kept, locked.lock.blobs)
         locked = run.repaired_lock(locked, content)
-        memory = StoreMemory(kept)
-        plan = TargetPlan.of(locked.lock, UpstreamNaming())
-        memory.change(partial(run.hold_forward, plan))
-        chosen = name or collection_name(run.archive.name)
         lock = locked.lock
+        names = names_of(TargetPlan.of(lock, UpstreamNaming()))
+        # What is said of a collection later, such as `mirror store:DIR#NAME`, must not go back either.
+        names[f"#{chosen}"] = run.archive.contents.lock.digest
+        StoreMemory(kept).change(partial(run.hold_forward, names))
         report = run.fill(
-            lambda: fill_store(locked, kept, name=chosen, session=session, beside=content.open, phase="importing"),
+            # What of a store is not whole, it sees by itself.
+            lambda _: fill_store(locked, kept, name=chosen, session=session, beside=content.open, phase="importing"),
             lock,
             content,
         )
@@ -172,11 +176,16 @@ def import_into_registry(
     memory = RegistryMemory(registry, target, session)
 
     def ready(plan: TargetPlan) -> None:
-        memory.change(partial(run.hold_forward, plan))
+        memory.change(partial(run.hold_forward, names_of(plan)))
 
     filling = Filling(create_projects=create_projects, beside=content.open, ready=ready, phase="importing")
     lock = locked.lock
-    report = run.fill(lambda: fill_registry(locked, target, filling, session=session), lock, content)
+
+    def fill(doubted: frozenset[str]) -> CopyReport:
+        return fill_registry(locked, target, replace(filling, doubted=doubted), session=session)
+
+    with memory.alone():
+        report = run.fill(fill, lock, content)
     shown = "/".join(part for part in (target.registry, target.prefix) if part)
     done = run.report(report, lock, content, target=f"registry:{shown}")
     if not done.exit_code:
@@ -208,19 +217,19 @@ class _Import:
     def lock(self, content: SiteContent) -> Locked:
         """What is to be imported, believed and judged."""
         source = "archive:" + os.pathsep.join(map(str, self.paths))
-        request = replace(self.request, sources=(source,), beside=content.open)
-        locked = lock_sources(request, session=self.session)
-        # It was read once more: what is said of it is to be of what is imported.
-        self.archive = locked.archives[source]
-        return locked
+        request = replace(self.request, sources=(source,), archives={source: self.archive}, beside=content.open)
+        return lock_sources(request, session=self.session)
 
     def repaired_lock(self, locked: Locked, content: SiteContent) -> Locked:
         """Repair what is known to be lost, and judge once more what could not be, for its signatures lay there."""
         return self.lock(content) if self.repair() and locked.failed else locked
 
-    def hold_forward(self, plan: TargetPlan, known: ImportMemory) -> ImportMemory:
+    def hold_forward(self, names: Mapping[str, Digest], known: ImportMemory) -> ImportMemory:
         """Refuse to move names back, unless that is allowed; what is to be remembered."""
-        return hold_forward(self.archive.inventory, plan, known, allowed=self.request.allow_rollback)
+        archive = self.archive
+        return hold_forward(
+            archive.inventory, names, known, signed=archive.proof is not None, allowed=self.request.allow_rollback
+        )
 
     def repair(self) -> bool:
         """Give back lost and damaged volumes from parity, as far as that goes; whether there are more volumes now."""
@@ -248,34 +257,42 @@ class _Import:
     def _writable(self) -> Folder:
         return next((item for item in self.volumes.folders if os.access(item.path, os.W_OK)), self.volumes.folders[0])
 
-    def fill(self, fill: Callable[[], CopyReport], lock: Lock, content: SiteContent) -> CopyReport:
+    def fill(self, fill: Callable[[frozenset[str]], CopyReport], lock: Lock, content: SiteContent) -> CopyReport:
         """Fill the target, and see that everything is there.
 
         It is filled once more if what failed lies in volumes that parity gives back, or if something that was
         there before turns out not to be whole.
+
+        Args:
+            fill: fills it; what reports call by these labels it copies though its tags are right.
+            lock: what is to be there.
+            content: the target.
         """
-        report = fill()
+        report = fill(frozenset())
         if report.failed and self._look_again(report) and self.repair():
-            report = _joined(report, fill())
+            report = _joined(report, fill(frozenset()))
+        # What was copied now, the copy has asked for by itself; what was there before, it knows by its tag alone.
+        gaps = self._gaps(report.up_to_date, lock, content)
+        if gaps:
+            for gap in gaps.values():
+                self.session.listener(Notice("warning", f"is not whole at the target: {gap.error}", gap.reference))
+            report = _joined(report, fill(frozenset(gaps)))
+            failed = {failure.reference for failure in report.failed}
+            report.failed += self._gaps(gaps.keys() - failed, lock, content).values()
+            report.artifacts_done = report.artifacts_total - len(report.up_to_date) - len(report.failed)
         report.failed = [self._explained(failure) for failure in report.failed]
-        if self._has_gaps(report, lock, content):
-            report = _joined(report, fill())
-            report.failed = [self._explained(failure) for failure in report.failed]
         return report
 
-    def _has_gaps(self, report: CopyReport, lock: Lock, content: SiteContent) -> bool:
-        """Ask the target for what it had before; whether something of it is missing: then the next fill brings it.
-
-        What was copied now, the copy has asked for by itself; what was there before, it knows by its tag alone.
-        """
-        if not report.up_to_date:
-            return False
-        before = _narrowed(lock, report.up_to_date)
-        self.session.listener(PhaseStarted("checking the target", len(before.artifacts)))
-        gaps = content.check(before)
-        for gap in gaps:
-            self.session.listener(Notice("warning", f"is not whole at the target: {gap.error}", gap.reference))
-        return bool(gaps)
+    def _gaps(self, labels: Collection[str], lock: Lock, content: SiteContent) -> dict[str, Failure]:
+        """Ask the target for all of what reports call by these labels; what of it is not whole there, by its label."""
+        if not labels:
+            return {}
+        asked = _narrowed(lock, labels)
+        self.session.listener(PhaseStarted("checking the target", len(asked.artifacts)))
+        found = {failure.reference: failure for failure in content.check(asked)}
+        # A package bundle is called by its URL and a tag.
+        known = ((label, found.get(label) or found.get(label.rpartition(":")[0])) for label in labels)
+        return {label: replace(failure, reference=label) for label, failure in known if failure}
 
     def _look_again(self, report: CopyReport) -> bool:
         """Hash the volumes that failed artifacts lie in; whether some turned out to be damaged."""
@@ -292,6 +309,7 @@ class _Import:
         for volume in sorted(wanted, key=lambda item: item.number):
             if self.volumes.path(volume) is None:
                 continue
+            known = self.volumes.problem(volume)
             problem = check_volume(
                 self.volumes,
                 volume,
@@ -299,7 +317,7 @@ class _Import:
                 cancelled=self.session.cancelled,
                 damaged=self.damaged,
             )
-            if problem is not None:
+            if problem is not None and problem != known:
                 self.session.listener(Notice("warning", problem.message, problem.name))
         for digest in (digest for digest, parts in places.items() if len(parts) > 1):
             check_blob(self.volumes, digest, cancelled=self.session.cancelled, damaged=self.damaged)
@@ -329,7 +347,7 @@ class _Import:
 
     def _explained(self, failure: Failure) -> Failure:
         """Name the volume where what failed is damaged in it."""
-        damaged = _digests_of(self.archive.lock, [failure]) & self.damaged
+        damaged = _digests_of(self.archive.lock, [failure]) & self.damaged if self.damaged else ()
         if not damaged:
             return failure
         digest = min(damaged)

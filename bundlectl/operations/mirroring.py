@@ -120,13 +120,15 @@ class Filling:
     """How a registry is filled.
 
     ``create_projects`` and ``trust_recorded`` as for `mirror`; ``beside`` see ``SourceRequest.beside``. ``ready`` is
-    called with the plan once the registry turned out able to take it, before anything is written.
+    called with the plan once the registry turned out able to take it, before anything is written. ``doubted``: what
+    reports call artifacts that are copied though their tags are right.
     """
 
     create_projects: Visibility | None = None
     trust_recorded: bool = False
     beside: Beside | None = None
     ready: Callable[[TargetPlan], None] | None = None
+    doubted: frozenset[str] = frozenset()
     phase: str = "mirroring"
 
 
@@ -139,7 +141,7 @@ def fill_registry(locked: Locked, naming: Naming, filling: Filling, *, session: 
     registry = session.target(naming.registry)
     with Rooting(locked, session, beside=filling.beside) as rooting, session.memory(naming.registry) as memory:
         source, sent = session.requests() - registry.requests, registry.requests
-        knowledge = TargetKnowledge(memory=memory)
+        knowledge = TargetKnowledge(memory=memory, doubted=filling.doubted)
         planned = _place(locked.lock, naming, registry, knowledge, session)
         roots = rooting.roots(planned, lambda repository, _: registry.repository(repository))
         session.listener(PhaseStarted(filling.phase, len(roots)))

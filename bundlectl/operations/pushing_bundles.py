@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
-from bundlectl.errors import ContentError, MissingError, VerificationError
+from bundlectl.errors import ContentError, MissingError, RegistryError, VerificationError
 from bundlectl.events import Notice, PhaseStarted
 from bundlectl.operations.admitting import admit
 from bundlectl.operations.gathering import gather
@@ -214,6 +214,8 @@ def _not_beside(
             held = session.persist(lambda: repository.resolve(tag or "")).digest
         except MissingError:
             return f"{place} is missing"
+        except (ContentError, RegistryError) as error:
+            return f"{place} cannot be read: {error.message}"
         return None if held == chart.digest else f"{place} is {held} and not {chart.digest}"
 
     charts = [item for item in artifacts if item.type == "chart"]

@@ -30,7 +30,8 @@ _MANIFEST_LIMIT: Final = 10_000
 class RegistryStock:
     """What the tags of some repositories lead to, referrers too, as far as the registry answers. Thread-safe.
 
-    A repository that refuses to be read is told as a warning and left out.
+    What cannot be read (a repository that refuses, a tag of something that is no manifest) is told as a warning and
+    left out: whoever can push one tag must not keep a site from saying what it has.
 
     Args:
         session: connections.
@@ -50,7 +51,6 @@ class RegistryStock:
         """Read all manifests; return the number of tags.
 
         Raises:
-            ContentError: a tag leads to absurdly much.
             TransportError: the registry is out of reach.
             InterruptError: cancelled.
         """
@@ -108,7 +108,7 @@ class RegistryStock:
     def _tags(self, repository: ReadRepository) -> list[str]:
         try:
             return self._session.persist(repository.tags)
-        except RegistryError as error:
+        except (ContentError, RegistryError) as error:
             self._skip(error, repository.name)
             return []
 
@@ -128,7 +128,7 @@ class RegistryStock:
             self._descend(repository, manifest, f"{repository.name}:{tag}")
         except MissingError:
             return  # deleted since it was listed
-        except RegistryError as error:
+        except (ContentError, RegistryError) as error:
             self._skip(error, f"{repository.name}:{tag}")
 
     def _descend(self, repository: ReadRepository, root: Manifest, place: str) -> None:
@@ -174,5 +174,5 @@ class RegistryStock:
         with self._mutex:
             self._unreadable.add(digest)
 
-    def _skip(self, error: RegistryError, artifact: str) -> None:
+    def _skip(self, error: ContentError | RegistryError, artifact: str) -> None:
         self._session.listener(Notice("warning", f"cannot be read, and is left out: {error.message}", artifact))

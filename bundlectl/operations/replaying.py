@@ -9,13 +9,14 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from bundlectl.errors import ContentError, MissingError, RegistryError, VerificationError
 from bundlectl.events import Notice
 from bundles.sources.layers import read_layer
-from mirror.filesystem import mapped_errors, read_small, write_atomically
+from mirror.filesystem import locked, mapped_errors, read_small, write_atomically
 from mirror.oci.artifact import IMPORTS_REPOSITORY
 from mirror.oci.descriptor import Descriptor
 from mirror.oci.digest import Digest
@@ -23,7 +24,7 @@ from mirror.oci.manifest import Manifest, canonical_json
 from mirror.oci.mediatype import EMPTY, EMPTY_DIGEST, OCI_MANIFEST
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
     from bundlectl.operations.session import Session
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from mirror.layout import Store
     from mirror.remote import RemoteRegistry
 
-__all__ = ["IMPORTS_REPOSITORY", "ImportMemory", "RegistryMemory", "StoreMemory", "hold_forward"]
+__all__ = ["IMPORTS_REPOSITORY", "ImportMemory", "RegistryMemory", "StoreMemory", "hold_forward", "names_of"]
 
 _TAG: Final = "latest"
 _TYPE: Final = "application/vnd.bundlectl.imports.v1+json"
@@ -44,9 +45,13 @@ _EMPTY_JSON: Final = b"{}"
 
 @dataclass(frozen=True, slots=True)
 class ImportMemory:
-    """By name at the target, ``repository:tag``: the digest it got, and when the inventory that said so was issued."""
+    """By name at the target, ``repository:tag``: the digest it got, and when the inventory that said so was issued.
+
+    ``unsigned`` are names that an inventory gave whose signature nobody checked: anybody may have dated it.
+    """
 
     names: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    unsigned: frozenset[str] = frozenset()
 
     @classmethod
     def from_bytes(cls, raw: bytes | None, *, origin: str) -> ImportMemory:
@@ -58,8 +63,11 @@ class ImportMemory:
         if raw is None:
             return cls()
         try:
-            found = json.loads(raw)["names"]
-            return cls({str(name): (str(Digest.parse(item[0])), str(item[1])) for name, item in found.items()})
+            found = json.loads(raw)
+            names = {
+                str(name): (str(Digest.parse(item[0])), str(item[1])) for name, item in dict(found["names"]).items()
+            }
+            return cls(names, frozenset(map(str, found["unsigned"])))
         except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError, ContentError) as error:
             raise ContentError(
                 "what is remembered of imports is damaged",
@@ -69,57 +77,73 @@ class ImportMemory:
 
     def to_bytes(self) -> bytes:
         """Render as canonical JSON."""
-        return canonical_json({"names": {name: list(item) for name, item in self.names.items()}})
+        names = {name: list(item) for name, item in self.names.items()}
+        return canonical_json({"names": names, "unsigned": sorted(self.unsigned)})
 
     def joined(self, other: ImportMemory) -> ImportMemory:
-        """Of each name what the later inventory said."""
-        names = dict(self.names)
-        for name, item in other.names.items():
-            if name not in names or item[1] >= names[name][1]:
-                names[name] = item
-        return ImportMemory(names)
+        """Of each name what was signed before what was not, and then what was said later."""
+        later = {name for name in other.names if name not in self.names or other._rank(name) >= self._rank(name)}
+        return self.changed(ImportMemory({name: other.names[name] for name in later}, other.unsigned & later))
+
+    def changed(self, other: ImportMemory) -> ImportMemory:
+        """What ``other`` says, and of all other names what this does."""
+        return ImportMemory({**self.names, **other.names}, (self.unsigned - other.names.keys()) | other.unsigned)
+
+    def forbids(self, name: str, fresh: ImportMemory) -> bool:
+        """Whether a name would get other content than it has by a word that counts as much, or more."""
+        return (
+            name in self.names and self.names[name][0] != fresh.names[name][0] and self._rank(name) >= fresh._rank(name)
+        )
+
+    def _rank(self, name: str) -> tuple[bool, str]:
+        return name not in self.unsigned, self.names[name][1]
 
 
-def hold_forward(inventory: Inventory, plan: TargetPlan, known: ImportMemory, *, allowed: bool) -> ImportMemory:
+def hold_forward(
+    inventory: Inventory, names: Mapping[str, Digest], known: ImportMemory, *, signed: bool, allowed: bool
+) -> ImportMemory:
     """Refuse an archive that would move a name back; say what is to be remembered of one that would not.
+
+    Of the same second, neither is known to be the later one.
 
     Args:
         inventory: of the archive.
-        plan: what gets which name.
+        names: what gets which name (`names_of`).
         known: what the target remembers.
+        signed: whether its signature was checked. Otherwise anybody may have dated it: it moves nothing that a
+            signed one brought, and what it brings keeps no signed one out.
         allowed: let it be older; then it is what is remembered.
 
     Raises:
-        VerificationError: it is older than what moved a name before.
+        VerificationError: it is not later than what moved a name before.
     """
     issued = inventory.issued.strftime(_TIME)
-    wanted = dict(_names(plan))
-    back = sorted(
-        name for name, digest in wanted.items() if name in known.names and _is_back(known.names[name], digest, issued)
+    fresh = ImportMemory(
+        {name: (str(digest), issued) for name, digest in names.items()},
+        frozenset() if signed else frozenset(names),
     )
-    if back and not allowed:
-        more = f" and {len(back) - _SHOWN} more" if len(back) > _SHOWN else ""
-        raise VerificationError(
-            f"was issued {issued}, and would move back what a later archive brought: {', '.join(back[:_SHOWN])}{more}",
-            artifact=inventory.name,
-            hint="somebody may be playing back an old archive; if it is meant, say --allow-rollback",
-        )
-    fresh = ImportMemory({name: (digest, issued) for name, digest in wanted.items()})
-    if allowed:
-        return ImportMemory({**known.names, **fresh.names})
-    return known.joined(fresh)
+    back = sorted(name for name in names if known.forbids(name, fresh))
+    if not back or allowed:
+        return known.changed(fresh) if allowed else known.joined(fresh)
+    more = f" and {len(back) - _SHOWN} more" if len(back) > _SHOWN else ""
+    if signed:
+        told = f"was issued {issued}, and would move back what a later archive, or one of the same second, brought"
+    else:
+        told = "has nobody's signature that was checked, and would move back what a signed or later archive brought"
+    raise VerificationError(
+        f"{told}: {', '.join(back[:_SHOWN])}{more}",
+        artifact=inventory.name,
+        hint="somebody may be playing back an old archive; if it is meant, say --allow-rollback, or keep its "
+        "collection (#NAME) beside the one that is there: --name",
+    )
 
 
-def _is_back(known: tuple[str, str], digest: str, issued: str) -> bool:
-    return known[0] != digest and known[1] > issued
-
-
-def _names(plan: TargetPlan) -> Iterable[tuple[str, str]]:
-    for planned in plan.artifacts:
-        yield f"{planned.repository}:{planned.tag}", str(planned.digest)
+def names_of(plan: TargetPlan) -> dict[str, Digest]:
+    """All names that a plan gives at a target, ``repository:tag``, and what they are of."""
+    names = {f"{planned.repository}:{planned.tag}": planned.digest for planned in plan.artifacts}
     for document in plan.manifests:
-        for tag in document.tags:
-            yield f"{document.repository}:{tag}", str(document.manifest.digest)
+        names.update((f"{document.repository}:{tag}", document.manifest.digest) for tag in document.tags)
+    return names
 
 
 class StoreMemory:
@@ -155,6 +179,9 @@ class StoreMemory:
 class RegistryMemory:
     """What is remembered of a registry: in it, for everyone who imports into it, and in the state directory.
 
+    Each is held against an import by itself. Whoever may push to the registry may change what it remembers, and
+    what this machine remembers is only what was imported from here.
+
     Args:
         registry: the target.
         naming: how things are called there.
@@ -165,7 +192,7 @@ class RegistryMemory:
         self._repository = registry.repository(naming.own(IMPORTS_REPOSITORY))
         self._session = session
         folder = session.connection.memory
-        place = hashlib.sha256(self._repository.name.encode()).hexdigest()[:40]
+        place = hashlib.sha256(registry.host.encode()).hexdigest()[:40]
         self._path: Path | None = folder / "imports" / f"{place}.json" if folder else None
 
     def read(self) -> ImportMemory:
@@ -175,44 +202,69 @@ class RegistryMemory:
             ContentError: it is damaged.
             TransportError, RegistryError: the registry does not answer.
         """
-        own = None
-        if self._path is not None and self._path.exists():
-            own = read_small(self._path, limit=_LIMIT, artifact=str(self._path))
-        memory = ImportMemory.from_bytes(own, origin=str(self._path))
-        try:
-            manifest = self._session.persist(lambda: self._repository.manifest(self._repository.resolve(_TAG)))
-        except MissingError:
-            return memory
-        except RegistryError as error:
-            if error.status not in (401, 403):
-                raise
-            return memory
-        layer = next((child for child in manifest.children() if child.media_type == _TYPE), None)
-        if layer is None:
-            raise ContentError("is not what bundlectl remembers of imports", artifact=self._repository.name)
-        raw = read_layer(self._repository, layer, limit=_LIMIT, place=self._repository.name)
-        return memory.joined(ImportMemory.from_bytes(raw, origin=self._repository.name))
+        return self._own().joined(self._shared())
 
     def change(self, change: Callable[[ImportMemory], ImportMemory]) -> None:
-        """Remember what ``change`` makes of what is remembered; on this machine alone where the registry refuses it.
+        """Remember what ``change`` makes of what is remembered; in one place where the other refuses it.
 
         Raises:
             ContentError, TransportError, RegistryError: see `read`.
             StoreError: the state directory cannot be written.
             BundlectlError: what ``change`` raises; nothing is changed then.
         """
-        self._write(change(self.read()).to_bytes())
-
-    def _write(self, raw: bytes) -> None:
+        own, shared = change(self._own()), change(self._shared())
         if self._path is not None:
-            with mapped_errors(self._path, action="write"):
-                self._path.parent.mkdir(parents=True, exist_ok=True)
-            write_atomically(self._path, raw, scratch=self._path.parent)
+            self._make(self._path.parent)
+            write_atomically(self._path, own.to_bytes(), scratch=self._path.parent)
         try:
-            self._push(raw)
+            self._session.persist(lambda: self._push(own.joined(shared).to_bytes()))
         except (RegistryError, MissingError, ContentError) as error:
-            told = f"the registry does not keep what was imported ({error.message}); only this machine remembers it"
+            left = "only this machine remembers it" if self._path else "nobody remembers it"
+            told = f"the registry does not keep what was imported ({error.message}); {left}"
             self._session.listener(Notice("warning", told, self._repository.name))
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Keep other imports into the registry out, as far as they run on this machine.
+
+        Raises:
+            StoreError: there is another one.
+        """
+        if self._path is None:
+            yield
+            return
+        self._make(self._path.parent)
+        with locked(self._path.with_suffix(".lock"), wait=False):
+            yield
+
+    @staticmethod
+    def _make(folder: Path) -> None:
+        with mapped_errors(folder, action="make"):
+            folder.mkdir(parents=True, exist_ok=True)
+
+    def _own(self) -> ImportMemory:
+        raw = None
+        if self._path is not None:
+            with suppress(MissingError):
+                raw = read_small(self._path, limit=_LIMIT, artifact=str(self._path))
+        return ImportMemory.from_bytes(raw, origin=str(self._path))
+
+    def _shared(self) -> ImportMemory:
+        try:
+            manifest = self._session.persist(lambda: self._repository.manifest(self._repository.resolve(_TAG)))
+        except MissingError:
+            return ImportMemory()
+        except RegistryError as error:
+            if error.status not in (401, 403):
+                raise
+            return ImportMemory()
+        layer = next((child for child in manifest.children() if child.media_type == _TYPE), None)
+        if layer is None:
+            raise ContentError("is not what bundlectl remembers of imports", artifact=self._repository.name)
+        raw = self._session.persist(
+            lambda: read_layer(self._repository, layer, limit=_LIMIT, place=self._repository.name)
+        )
+        return ImportMemory.from_bytes(raw, origin=self._repository.name)
 
     def _push(self, raw: bytes) -> None:
         config = Descriptor(EMPTY, Digest.parse(EMPTY_DIGEST), len(_EMPTY_JSON))

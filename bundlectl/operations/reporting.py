@@ -19,7 +19,7 @@ from bundles.document import parse_document
 from bundles.inventory import INVENTORY_LIMIT
 from bundles.lock import Lock
 from bundles.lock_signature import SIGNATURE_LIMIT, as_unsigned
-from bundles.reporting.attached import identity_name, read_attached, unread
+from bundles.reporting.attached import identity_name, left_out, read_attached, unread
 from bundles.reporting.carried import look_at, state
 from bundles.reporting.changes import Differing, compare
 from bundles.reporting.placing import place_all
@@ -63,10 +63,12 @@ _RECORDED: Final = (
     "wrote the lock or the store."
 )
 _JOBS: Final = 8
-"""Attached documents read at a time: each may be 16 MiB, and ten times that once it is parsed."""
+"""Attached documents read at a time: each may be 16 MiB."""
 
 
-def make_report(request: SourceRequest, *, session: Session, since: Path | None = None) -> Report:
+def make_report(
+    request: SourceRequest, *, session: Session, since: Path | None = None, since_anchors: TrustAnchors | None = None
+) -> Report:
     """Gather everything that a report says.
 
     Artifacts that cannot be pinned are in it as that. What is attached to artifacts, and release documents, are read
@@ -76,20 +78,21 @@ def make_report(request: SourceRequest, *, session: Session, since: Path | None 
         request: sources, and how they are believed.
         session: connections.
         since: a file with the inventory of what the site has.
+        since_anchors: who must have signed that; None to tell whether those did whom ``request`` names.
 
     Raises:
         UsageError, VerificationError, ContentError, MissingError, TransportError: from reading the sources, or
             the inventory.
         InterruptError: cancelled.
     """
-    statement = _statement(since, request.belief.anchors) if since else None
+    statement = _statement(since, since_anchors, request.belief.anchors) if since else None
     locked = _as_written(lock_sources(request, session=session))
     archives = tuple(look_at(f"archive:{archive.name}", archive) for text, archive in sorted(locked.archives.items()))
     raw = _given_lock(request, locked)
     recorded = Lock.from_bytes(raw, origin="lock") if raw is not None else locked.lock
     compared = _compared(locked.lock, statement) if statement else None
     with Rooting(locked, session) as rooting:
-        attached = _attached(locked.lock, rooting, session, _anchors(request))
+        attached = _attached(locked, rooting, session, _anchors(request))
         documents = tuple(
             _document(item, rooting, _level(recorded, item), compared.documents[number] if compared else None)
             for number, item in enumerate(locked.lock.manifests)
@@ -149,12 +152,15 @@ def _shown(source: LockedSource) -> str:
     return source.source if form or "://" in source.source else PurePath(source.source).name
 
 
-def _statement(path: Path, anchors: TrustAnchors | None) -> Statement:
-    """What the site is said to have. It decides nothing, so that a signature that fails is told and not refused."""
+def _statement(path: Path, required: TrustAnchors | None, anchors: TrustAnchors | None) -> Statement:
+    """What the site is said to have. A signature that nobody required is told where it fails, and not refused."""
+    anchors = required or anchors
     unverified = None if anchors else "was not checked"
     try:
         inventory, proof, _ = load_inventory(path, anchors)
     except VerificationError as error:
+        if required:
+            raise
         inventory, proof, _ = load_inventory(path, None)
         unverified = visible(error.message)
     return replace(state(read_local(path, limit=INVENTORY_LIMIT), inventory, proof), unverified=unverified)
@@ -219,9 +225,10 @@ def _vouching(request: SourceRequest, locked: Locked, raw: bytes | None, archive
 
 
 def _attached(
-    lock: Lock, rooting: Rooting, session: Session, anchors: TrustAnchors | None
+    locked: Locked, rooting: Rooting, session: Session, anchors: TrustAnchors | None
 ) -> Mapping[tuple[str, str, str], tuple[Attached, ...]]:
-    wanted = [item for item in lock.artifacts if item.referrers]
+    wanted = [item for item in locked.lock.artifacts if item.referrers]
+    absent = {text: frozenset(archive.contents.present) for text, archive in locked.archives.items()}
     session.listener(PhaseStarted("reading", len(wanted)))
 
     def read(item: LockedArtifact) -> tuple[Attached, ...]:
@@ -229,6 +236,9 @@ def _attached(
         found: list[Attached] = []
         for referrer in item.referrers:
             check_cancelled(session.cancelled)
+            if referrer.digest in absent.get(locked.stores.get(item.identity, ""), ()):
+                found.append(left_out(referrer))
+                continue
             try:
                 several = session.persist(partial(read_attached, repository, item, referrer, anchors))
             except (TransportError, RegistryError) as error:

@@ -10,8 +10,9 @@ from bundles.selection import Selection
 from bundles.sources.context import RELEASE_URL
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
+    from bundles.archive import CarriedArchive
     from bundles.policy_file import LoadKey
     from mirror.oci.repository import ReadRepository
     from signing.policy import Policy
@@ -32,7 +33,8 @@ class SourceRequest:
     ``latest`` be older than what a store has seen. ``policies`` are met in addition to those of
     Collections, whose keys ``load_key`` reads. ``weakened`` says in words which of it decides what
     is trusted and where that came from; it is recorded. ``beside`` opens, by its upstream name, the repository of
-    the target: what an archive left out because the site has it is read there.
+    the target: what an archive left out because the site has it is read there. ``archives`` are sources that are open
+    already, by how they are written: what was checked of a medium must be what is used of it.
     """
 
     sources: tuple[str, ...]
@@ -44,6 +46,7 @@ class SourceRequest:
     weakened: tuple[str, ...] = ()
     load_key: LoadKey | None = field(default=None, repr=False)
     beside: Beside | None = field(default=None, repr=False)
+    archives: Mapping[str, CarriedArchive] = field(default_factory=dict, repr=False)
     release_url: str = RELEASE_URL
     package_registry: str | None = None
     package_image_registry: str | None = None

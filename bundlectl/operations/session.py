@@ -192,6 +192,7 @@ class Session:
             package_registry=request.package_registry,
             package_image_registry=request.package_image_registry,
             listener=self.listener,
+            archives=request.archives,
         )
 
     def _registry(self, host: str, reached: str, *, push: bool = False) -> RemoteRegistry:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field, replace
+from threading import Lock
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from bundlectl.errors import (
@@ -40,13 +41,16 @@ if TYPE_CHECKING:
     from mirror.oci.repository import ReadRepository
     from signing.identity import Identity, TrustAnchors
 
-__all__ = ["DOCUMENT_LIMIT", "Attached", "AttachedKind", "identity_name", "read_attached", "unread"]
+__all__ = ["DOCUMENT_LIMIT", "Attached", "AttachedKind", "identity_name", "left_out", "read_attached", "unread"]
 
 DOCUMENT_LIMIT: Final = 16 * 1024 * 1024
 """Bytes read of one attached document."""
 
-AttachedKind: TypeAlias = Literal["signature", "attestation", "sbom", "vulnerabilities", "other"]
+AttachedKind: TypeAlias = Literal["signature", "attestation", "sbom", "vulnerabilities", "other", "left-out"]
+"""``left-out``: not in the archive, as the site has it."""
 
+_PARSING: Final = Lock()
+"""Held while a document is parsed: JSON that was made for it takes forty times its bytes then."""
 _LAYERS: Final = 50
 _SHOWN: Final = 200
 _NOTATION: Final = "application/vnd.cncf.notary.signature"
@@ -135,8 +139,13 @@ def read_attached(
 
 def unread(referrer: LockedReferrer, error: BundlectlError) -> Attached:
     """What is known of something that cannot be read."""
-    what = _shown(referrer.artifact_type) or "attached manifest"
-    return Attached(digest=referrer.digest, kind="other", what=what, problem=_told(error))
+    return Attached(digest=referrer.digest, kind="other", what=_called(referrer), problem=_told(error))
+
+
+def left_out(referrer: LockedReferrer) -> Attached:
+    """What is known of something that is not in the archive, as the site has it."""
+    told = "not in the archive, as the site has it"
+    return Attached(digest=referrer.digest, kind="left-out", what=_called(referrer), unverified=told)
 
 
 def identity_name(identity: Identity) -> str:
@@ -187,12 +196,15 @@ class _Reading:
         try:
             if layer.media_type == COSIGN_SIMPLE_SIGNING:
                 return self._cosign(layer)
-            if layer.media_type in BUNDLE_TYPES:
-                return self._bundle(self._read(layer))
-            if layer.media_type in (_DSSE, IN_TOTO_TYPE):
-                return self._attestation(layer, parse_object(self._read(layer), "the attestation"))
-            read = "json" in layer.media_type or kind != "other"
-            return self._plain(self._read(layer), kind, what) if read else self._made(kind, what)
+            if kind == "other" and "json" not in layer.media_type:
+                return self._made(kind, what)
+            raw = self._read(layer)
+            with _PARSING:
+                if layer.media_type in BUNDLE_TYPES:
+                    return self._bundle(raw)
+                if layer.media_type in (_DSSE, IN_TOTO_TYPE):
+                    return self._attestation(layer, parse_object(raw, "the attestation"))
+                return self._plain(raw, kind, what)
         except _FAULTS as error:
             if error.retryable:
                 raise
@@ -302,6 +314,10 @@ def _kind(*types: str) -> tuple[AttachedKind, str]:
     if any(word in words for word in _REPORT_WORDS):
         return "vulnerabilities", _shown(named)
     return "other", _shown(named)
+
+
+def _called(referrer: LockedReferrer) -> str:
+    return _shown(referrer.artifact_type) or "attached manifest"
 
 
 def _told(error: BundlectlError) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import TYPE_CHECKING
 
 from bundles.reporting.marks import attached_anchor, code, signer
@@ -41,12 +40,8 @@ def attachments_part(report: Report) -> Iterator[Element]:
 
 
 def _severities(report: Report) -> Iterator[Element]:
-    counts: Counter[str] = Counter()
-    for artifact in report.artifacts:
-        for item in artifact.attached:
-            for scan in item.scans:
-                counts.update(scan.counts)
-    if counts:
+    if any(item.scans for artifact in report.artifacts for item in artifact.attached):
+        counts = report.vulnerabilities
         rows = [[f"{counts[severity]:,}" for severity in SEVERITIES]]
         yield element("h3", "Vulnerabilities, as all reports together count them")
         yield table([f"#{severity}" for severity in SEVERITIES], rows)

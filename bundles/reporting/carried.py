@@ -1,7 +1,8 @@
 """What lies in an archive's folder, beside what its inventory says must be there.
 
-Sum files and ``SHA256SUMS`` are nobody's word (ADR 4): they are shown, and held against each other, against the sizes
-on the medium and against the inventory. Volumes are not read.
+Whoever carries a medium can put more onto it. So what looks like a volume, or lies where the tool does, and is not in
+the inventory, is told as wrong. Sum files and ``SHA256SUMS`` are nobody's word (ADR 4): they are shown, and held
+against each other, against the sizes on the medium and against the inventory. Volumes are not read.
 """
 
 from __future__ import annotations
@@ -12,10 +13,11 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from bundlectl.errors import ContentError, MissingError, StoreError
-from bundles.inventory import INVENTORY_LIMIT, INVENTORY_SUFFIX
+from bundles.inventory import INVENTORY_LIMIT, INVENTORY_SUFFIX, signed_bundle
 from bundles.reporting.attached import identity_name
 from bundles.reporting.changes import Statement
 from mirror.archive.sums import SUMS_FILE, parity_name, sum_name, volume_name
+from mirror.filesystem import mapped_errors
 from mirror.markup import visible
 from mirror.oci.digest import Digest
 from signing.stated import signer_of_bundle
@@ -37,7 +39,8 @@ _HASHED: Final = 64 * 1024 * 1024
 """Bytes of a file that is read and hashed for the report; what is larger is for ``verify``."""
 _SUMS_LIMIT: Final = 16 * 1024 * 1024
 _OTHERS: Final = 1_000
-"""Files that only ``SHA256SUMS`` speaks of, and that are shown."""
+"""Files that the inventory does not name, and that are shown."""
+_TOOL: Final = "tool"
 _LINE: Final = re.compile(r"([0-9a-f]{64}) [ *](.+)")
 
 
@@ -128,8 +131,12 @@ def state(raw: bytes, inventory: Inventory, proof: Proof | None) -> Statement:
         raw: the file.
         inventory: what it says.
         proof: who signed it, where that was checked.
+
+    Raises:
+        ContentError: the file cannot be unpacked.
     """
-    says = signer_of_bundle(raw, limit=INVENTORY_LIMIT) if b'"dsseEnvelope"' in raw[:200] else None
+    bundle = signed_bundle(raw, origin=inventory.name)
+    says = signer_of_bundle(bundle, limit=INVENTORY_LIMIT) if bundle else None
     return Statement(
         inventory=inventory,
         digest=Digest.of(inventory.to_bytes()),
@@ -145,12 +152,13 @@ class _Listing:
         self._archive_id = str(archive.inventory.archive_id)
         self._contents = archive.contents
         self._plan = plan
-        self._sums = {name: digest for folder in self._folders for name, digest in _sums(folder).items()}
+        self._sums = tuple(map(_sums, self._folders))
 
     def files(self) -> tuple[CarriedFile, ...]:
         expected = {item.name: item for item in self._expected()}
-        for name in sorted(self._sums.keys() - expected.keys())[:_OTHERS]:
-            expected[name] = CarriedFile(name=name, kind="other")
+        lying = {name for folder in self._folders for name in _lying(folder)}
+        for name in sorted(lying.union(*self._sums) - expected.keys())[:_OTHERS]:
+            expected[name] = CarriedFile(name=name, kind="other", problem="the inventory does not name it")
         return tuple(self._checked(expected[name]) for name in sorted(expected))
 
     def _expected(self) -> Iterator[CarriedFile]:
@@ -185,18 +193,28 @@ class _Listing:
     def _checked(self, item: CarriedFile) -> CarriedFile:
         if not _is_inside(item.name):
             return replace(item, problem="its name leads out of the folder")
-        summed = self._sums.get(item.name)
-        item = replace(item, sha256=item.sha256 or summed)
-        try:
-            folder = next((each for each in self._folders if each.size(item.name) is not None), self._folders[0])
-            item = replace(item, found=folder.size(item.name))
-            problem = item.problem or _contradiction(item, summed)
-            if problem or item.found is None or item.sha256 is None:
-                return replace(item, problem=problem)
-            # Volumes are for ``verify``: they would have to be read whole.
-            return item if item.kind in ("volume", "parity") or item.found > _HASHED else _hashed(item, folder)
-        except (ContentError, MissingError, StoreError) as error:
-            return replace(item, problem=error.message)
+        looks = [
+            _looked_at(item, folder, sums.get(item.name))
+            for folder, sums in zip(self._folders, self._sums, strict=True)
+        ]
+        # A file may lie on several media, and is right where all of them are.
+        return next(
+            (one for one in looks if one.problem), next((one for one in looks if one.found is not None), looks[0])
+        )
+
+
+def _looked_at(item: CarriedFile, folder: Folder, summed: str | None) -> CarriedFile:
+    """What a file is on one medium, whose ``SHA256SUMS`` says ``summed`` of it."""
+    item = replace(item, sha256=item.sha256 or summed)
+    try:
+        item = replace(item, found=folder.size(item.name))
+        problem = item.problem or _contradiction(item, summed)
+        if problem or item.found is None or item.sha256 is None:
+            return replace(item, problem=problem)
+        # Volumes are for ``verify``: they would have to be read whole.
+        return item if item.kind in ("volume", "parity") or item.found > _HASHED else _hashed(item, folder)
+    except (ContentError, MissingError, StoreError) as error:
+        return replace(item, problem=error.message)
 
 
 def _hashed(item: CarriedFile, folder: Folder) -> CarriedFile:
@@ -225,6 +243,15 @@ def _sums(folder: Folder) -> dict[str, str]:
         return {}
     lines = (_LINE.fullmatch(line) for line in text.splitlines())
     return {line[2]: line[1] for line in lines if line}
+
+
+def _lying(folder: Folder) -> Iterator[str]:
+    """What would be unpacked with the volumes, or installed as the tool, by somebody who follows the manual."""
+    tool = folder.path / _TOOL
+    with mapped_errors(folder.path, action="read"):
+        found = [*folder.path.glob("*.tar*"), *(tool.iterdir() if tool.is_dir() else ())]
+    for path in found:
+        yield visible(path.relative_to(folder.path).as_posix())
 
 
 def _is_inside(name: str) -> bool:

@@ -10,12 +10,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from bundles.reporting.report import Report
+    from bundles.reporting.summaries import Severity
 
 __all__ = ["Concern", "Gravity", "concerns"]
 
 Gravity: TypeAlias = Literal["stop", "ask", "know"]
 """``stop``: this is not what it should be. ``ask``: somebody must answer for it. ``know``: nothing is wrong."""
 
+_GRAVE: Final[tuple[Severity, ...]] = ("critical", "high")
 _ORDER: Final[tuple[Gravity, ...]] = ("stop", "ask", "know")
 
 
@@ -52,8 +54,8 @@ def _vouching(report: Report) -> Iterator[Concern]:
         yield Concern("ask", f"the lock's signature was not checked; it says itself: {vouching.says}", "vouching")
     else:
         yield Concern("ask", "the lock is not signed: nothing vouches for the whole", "vouching")
-    if report.lock.weakened:
-        yield Concern("ask", f"{_many(len(report.lock.weakened), 'thing')} decided or weakened trust", "weakened")
+    if report.weakened:
+        yield Concern("ask", f"{_many(len(report.weakened), 'thing')} decided or weakened trust", "weakened")
     if report.lock.excluded:
         yield Concern("know", f"{_many(len(report.lock.excluded), 'thing')} that sources name left out", "left-out")
     unsigned = [
@@ -77,6 +79,13 @@ def _archives(report: Report) -> Iterator[Concern]:
         absent = [item for item in archive.files if item.found is None and not item.problem]
         if absent:
             yield Concern("ask", f"{_many(len(absent), 'file')} of the archive not in this folder", "archive")
+        lacking = set(archive.contents.present) - report.since.statement.inventory.blobs if report.since else ()
+        if lacking:
+            yield Concern(
+                "ask",
+                f"{_many(len(lacking), 'blob')} neither in the archive nor in the site's inventory",
+                "archive",
+            )
         if archive.contents.present:
             yield Concern(
                 "know",
@@ -111,22 +120,30 @@ def _artifacts(report: Report) -> Iterator[Concern]:
     for level, text in (("off", "not checked at all: verification was off"), ("pushed", "pushed by somebody")):
         if levels[level]:
             yield Concern("ask", f"{levels[level]:,} of them {text}", "uncovered")
+    foreign = sum(not item.artifact.reference.isascii() for item in report.artifacts)
+    if foreign:
+        yield Concern("ask", f"{_many(foreign, 'name')} with letters that may look like others", "contents")
     attached = [found for item in report.artifacts for found in item.attached]
     unread = [item for item in attached if item.problem]
     if unread:
         yield Concern("ask", f"{_many(len(unread), 'attached document')} could not be read or used", "attached")
+    left = sum(item.kind == "left-out" for item in attached)
+    if left:
+        yield Concern(
+            "know", f"{_many(left, 'attached document')} not in the archive, as the site has them", "attached"
+        )
 
 
 def _reports(report: Report) -> Iterator[Concern]:
-    counts: Counter[str] = Counter()
-    for item in report.artifacts:
-        for found in item.attached:
-            for scan in found.scans:
-                counts.update(scan.counts)
-    grave = [f"{counts[level]:,} {level}" for level in ("critical", "high") if counts[level]]
+    counts = report.vulnerabilities
+    grave = [f"{counts[level]:,} {level}" for level in _GRAVE if counts[level]]
     if grave:
         yield Concern("ask", f"vulnerability reports name {' and '.join(grave)}", "attached")
-    images = [item for item in report.artifacts if item.artifact.type == "image"]
+    images = [
+        item
+        for item in report.artifacts
+        if item.artifact.type == "image" and all(found.kind != "left-out" for found in item.attached)
+    ]
     unlisted = [item for item in images if not any(found.bills for found in item.attached)]
     unscanned = [item for item in images if not any(found.scans for found in item.attached)]
     if unlisted:

@@ -44,5 +44,5 @@ def report_document(report: Report) -> dict[str, Any]:
         "since": report.since.to_json() if report.since else None,
         "archives": [item.to_json() for item in report.archives],
         "excluded": [{"reference": item.reference, "reason": item.reason} for item in report.lock.excluded],
-        "weakened": list(report.lock.weakened),
+        "weakened": list(report.weakened),
     }

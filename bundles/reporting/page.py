@@ -233,10 +233,10 @@ def _selection(selection: Mapping[str, Any]) -> list[str]:
 
 
 def _weakened(report: Report) -> Iterator[Element]:
-    if not report.lock.weakened:
+    if not report.weakened:
         yield element("p", "Nothing is recorded.")
         return
-    yield element("ul", *(element("li", text) for text in report.lock.weakened))
+    yield element("ul", *(element("li", text) for text in report.weakened))
 
 
 def _decision(report: Report) -> Iterator[Element]:

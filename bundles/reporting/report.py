@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from bundles.reporting.attached import Attached
     from bundles.reporting.carried import Carried
     from bundles.reporting.changes import Change, Since
+    from bundles.reporting.summaries import Severity
     from mirror.oci.digest import Digest
 
 __all__ = ["Report", "ReportedArtifact", "ReportedDocument", "Share", "Unpinned", "Vouching"]
@@ -186,6 +188,20 @@ class Report:
     def size(self) -> int:
         """Unique bytes of artifacts and release documents."""
         return self.lock.unique_bytes() + sum(item.size for item in self.lock.manifests)
+
+    @property
+    def weakened(self) -> tuple[str, ...]:
+        """What decided or weakened trust, in words, when lock, archives and the site's inventory were made."""
+        found = {text for archive in self.archives for text in archive.statement.inventory.weakened}
+        if self.since:
+            found.update(f"the site's inventory: {text}" for text in self.since.statement.inventory.weakened)
+        return tuple(sorted(found.union(self.lock.weakened)))
+
+    @property
+    def vulnerabilities(self) -> Counter[Severity]:
+        """How many of each severity, as all attached reports together count them."""
+        scans = (scan for item in self.artifacts for found in item.attached for scan in found.scans)
+        return sum((Counter(scan.counts) for scan in scans), Counter())
 
     @property
     def exit_code(self) -> int:

@@ -24,7 +24,9 @@ def read(rest: str, text: str, context: SourceContext) -> Loaded:
     from bundles.archive import archive_folders, open_archive  # noqa: PLC0415 -- only with an archive
 
     off = context.belief.mode == "off"
-    archive = open_archive(archive_folders(rest), None if off else context.belief.anchors)
+    archive = context.archives.get(text)
+    if archive is None:
+        archive = open_archive(archive_folders(rest), None if off else context.belief.anchors)
     if archive.proof is None and not off:
         context.warn(
             "nobody was named who must have signed the archive: what it calls signed counts as declared", archive.name

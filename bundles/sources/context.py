@@ -51,6 +51,7 @@ class SourceContext:
         listener: told of warnings.
         offline: whether ``--offline`` forbids everything but loopback (and a target).
         within: the Collections that are being read, outermost first.
+        archives: those that are open already, by how they are written as a SOURCE.
     """
 
     connect: Callable[[], HttpClient]
@@ -66,6 +67,7 @@ class SourceContext:
     listener: Listener = ignore
     offline: bool = False
     within: tuple[str, ...] = ()
+    archives: Mapping[str, CarriedArchive] = field(default_factory=dict)
 
     def fetch_url(self, url: str) -> str:
         """The URL to ask for what is called ``url`` (``--origin``)."""

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 __all__ = ["SUM_LIMIT", "Folder"]
 
-SUM_LIMIT: Final = 64 * 1024 * 1024
-"""Bytes of a sum file; a volume of 100,000 members has one of 25 MB."""
+SUM_LIMIT: Final = 32 * 1024 * 1024
+"""Bytes of a sum file; a volume of 100,000 members has one of 18 MB."""
 
 
 _TEMPORARY: Final = re.compile(r"(?:SHA256SUMS|.+\.json)\.[0-9a-f]{16}")

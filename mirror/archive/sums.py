@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -27,6 +28,15 @@ __all__ = [
 ]
 
 SUMS_FILE: Final = "SHA256SUMS"
+
+_MEMBER: Final = (
+    rb'\{"digest":"sha(?:256|512):[0-9a-f]{64,128}","name":"[^"\\]{1,255}","offset":\d{1,19},"size":\d{1,19}\}'
+)
+_SHAPE: Final = re.compile(
+    rb'\{"archive":"[^"\\]{1,255}","members":\[(?:' + _MEMBER + rb"(?:," + _MEMBER + rb")*+)?\],"
+    rb'"name":"[^"\\]{1,255}","sha256":"[0-9a-f]{64}","size":\d{1,19},"volume":\d{1,9}\}'
+)
+"""What it looks like: what does not, takes 20 times its size when it is parsed, and nobody has signed it."""
 
 
 def volume_name(archive: str, number: int) -> str:
@@ -100,6 +110,8 @@ class VolumeSum:
         Raises:
             ContentError: not one.
         """
+        if not _SHAPE.fullmatch(raw):
+            raise ContentError("is no sum file of a volume", artifact=origin)
         try:
             found: Any = json.loads(raw)
             result = cls(

@@ -94,16 +94,19 @@ class VolumeWriter:
             MissingError, TransportError, RegistryError: from reading a member.
         """
         pending = list(volumes)
+        there: VolumeSum | None = None
         while pending:
-            found = self._is_right(pending[0])
+            found, there = there or self._is_right(pending[0]), None
             if found is not None:
                 self._progress(pending.pop(0).size)
                 yield found, True
                 continue
             # As far as one goes on where the other ends, what is read of a member serves both.
             run = [pending.pop(0)]
-            while pending and pending[0].start == run[-1].end and self._is_right(pending[0]) is None:
-                run.append(pending.pop(0))
+            while pending and pending[0].start == run[-1].end and there is None:
+                there = self._is_right(pending[0])
+                if there is None:
+                    run.append(pending.pop(0))
             for written in self._write_run(run):
                 yield written, False
 
@@ -189,3 +192,9 @@ class VolumeWriter:
                 if position + len(data) > span.begin and position < end:
                     yield data[max(span.begin - position, 0) : end - position]
                 position += len(data)
+        if position != span.member.size:
+            raise ContentError(
+                f"has {position:,} bytes and not {span.member.size:,}",
+                artifact=span.member.path,
+                hint="the lock states another size: make a new lock",
+            )

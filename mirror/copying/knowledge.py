@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from bundlectl.errors import MissingError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from mirror.copying.remembered import TargetMemory
     from mirror.copying.root import Root
@@ -33,13 +33,15 @@ class TargetKnowledge:
     ``memory``: what earlier runs confirmed. ``listed``: what the target itself has just said that tags point
     at, by repository (``host/path``) and tag. ``trusting``: what is remembered is taken for
     granted, and nothing is asked about it. ``mistaken``: something was found not to be as remembered, so
-    nothing that is remembered counts; what is confirmed from then on is kept all the same.
+    nothing that is remembered counts; what is confirmed from then on is kept all the same. ``doubted``: labels
+    of roots that were just found not to be whole.
     """
 
     memory: TargetMemory | None = None
     listed: Mapping[tuple[str, str], Digest] = field(default_factory=dict)
     trusting: bool = False
     mistaken: bool = False
+    doubted: Collection[str] = ()
     _asked: dict[tuple[str, str], Digest | None] = field(default_factory=dict, init=False)
     _turns: dict[tuple[str, str], Lock] = field(default_factory=dict, init=False)
 
@@ -79,7 +81,8 @@ class TargetKnowledge:
 
     def recall(self, root: Root) -> Digest | None:
         """What the tags of ``root`` pointed at when all it needs was confirmed; None without a record that counts."""
-        return self.memory.recall(root) if self.memory and not self.mistaken else None
+        counts = self.memory is not None and not self.mistaken and root.label not in self.doubted
+        return self.memory.recall(root) if self.memory and counts else None
 
     def confirm(self, root: Root, tagged: Digest) -> None:
         """Remember that all of ``root`` is at its target, and what its tags point at there."""
@@ -93,7 +96,7 @@ class TargetKnowledge:
 
     def doubts(self, root: Root) -> bool:
         """Whether ``root`` is to be copied though its tags are right: something below them was found missing."""
-        return self.memory is not None and self.memory.doubts(root)
+        return root.label in self.doubted or (self.memory is not None and self.memory.doubts(root))
 
 
 def sample(roots: Sequence[Root]) -> list[Root]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 from mirror.filesystem import locked, read_small, write_atomically
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 __all__ = ["ImportsFile"]
@@ -25,6 +26,7 @@ class ImportsFile:
     def __init__(self, directory: Path) -> None:
         self._path = directory / "imports.json"
         self._lock = directory / "lock"
+        self._alone = directory / "imports.lock"
         self._scratch = directory / "tmp"
 
     def read(self) -> bytes | None:
@@ -44,3 +46,13 @@ class ImportsFile:
         """
         with locked(self._lock):
             write_atomically(self._path, change(self.read()), scratch=self._scratch)
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Keep other imports out.
+
+        Raises:
+            StoreError: there is another one.
+        """
+        with locked(self._alone, wait=False):
+            yield

@@ -30,6 +30,7 @@ from mirror.oci.manifest import canonical_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterator, Mapping
+    from contextlib import AbstractContextManager
     from types import TracebackType
 
     from bundlectl.events import Listener
@@ -355,6 +356,14 @@ class Store:
         """
         self._check_writable()
         self._imports.change(change)
+
+    def importing(self) -> AbstractContextManager[None]:
+        """Keep other imports out of the store: two at once could each move back what the other moves.
+
+        Raises:
+            StoreError: there is another one.
+        """
+        return self._imports.alone()
 
     # The whole
 

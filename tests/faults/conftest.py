@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from typing import TYPE_CHECKING
 
 import pytest
@@ -32,11 +33,16 @@ def locked(upstream: Upstream, tmp_path_factory: pytest.TempPathFactory) -> Path
 
 @pytest.fixture(scope="session")
 def gap(upstream: Upstream, locked: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gap]:
-    """A store with that lock's content, a key pair, and an undisturbed export with two parity volumes."""
+    """A store with that lock's content and a file larger than a volume, a key pair, and an undisturbed export."""
     folder = tmp_path_factory.mktemp("gap")
-    with upstream.serve() as served, Session(Connection(origins=served.origin_map)) as session:
-        request = SourceRequest(sources=(str(locked),), belief=Belief(mode="off"))
-        assert download(request, store=folder / "store", session=session, name="release").exit_code == 0
+    with upstream.serve() as served:
+        served.cdn.put("/files.example/large.tar.gz", random.Random(6).randbytes(150_000))
+        origins = {**served.origin_map, "https://files.example": f"{served.cdn_url}/files.example"}
+        sources = (str(locked), "file:https://files.example/large.tar.gz")
+        request = SourceRequest(sources=sources, belief=Belief(mode="off"))
+        with Session(Connection(origins=origins)) as session:
+            done = download(request, store=folder / "store", session=session, name="release")
+        assert done.exit_code == 0
     key = ec.generate_private_key(ec.SECP256R1())
     (folder / "transfer.key").write_bytes(
         key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
@@ -49,5 +55,5 @@ def gap(upstream: Upstream, locked: Path, tmp_path_factory: pytest.TempPathFacto
         made = Gap(folder, zygote)
         ran = made.export(made.whole)
         assert ran.code == 0, ran.err
-        assert len(list(made.whole.glob("*.tar"))) > 2
+        assert len(list(made.whole.glob("*.tar"))) > 4
         yield made

@@ -86,10 +86,11 @@ def test_an_import_killed_at_twenty_random_points_leaves_a_store_that_is_right_a
     gap: Gap, tmp_path: Path
 ) -> None:
     calls = gap.into(gap.whole, tmp_path / "counted").calls
-    before = contents(gap.whole)
+    before, kills = contents(gap.whole), 0
     for number, point in enumerate(points(calls, SEED + 2)):
         store = tmp_path / f"store-{number}"
-        gap.into(gap.whole, store, kill=point)
+        # How many calls it takes depends a little on which thread comes first.
+        kills += gap.into(gap.whole, store, kill=point).code == -9
         check_store(store)
         ran = gap.into(gap.whole, store)
         assert ran.code == 0, ran.err
@@ -98,6 +99,7 @@ def test_an_import_killed_at_twenty_random_points_leaves_a_store_that_is_right_a
         assert blobs(store) == blobs(tmp_path / "counted")
         shutil.rmtree(store)
     assert contents(gap.whole) == before
+    assert kills > KILLS - 3
 
 
 def test_a_repair_killed_at_random_points_leaves_nothing_wrong_and_goes_on(gap: Gap, tmp_path: Path) -> None:
@@ -223,9 +225,10 @@ def test_with_parity_a_damaged_archive_is_mended_bit_by_bit_and_imported(gap: Ga
     assert contents(folder) == contents(gap.whole)
 
 
-def test_any_two_volumes_of_a_set_deleted_come_back_bit_by_bit(gap: Gap, tmp_path: Path) -> None:
+def test_two_volumes_of_a_set_deleted_come_back_bit_by_bit(gap: Gap, tmp_path: Path) -> None:
+    """Every third pair; `test_repairing` takes all of twelve."""
     names = [*sorted(path.name for path in gap.whole.glob("*.tar")), "release-p01.parity", "release-p02.parity"]
-    for number, pair in enumerate(itertools.combinations(names, 2)):
+    for number, pair in enumerate(itertools.islice(itertools.combinations(names, 2), 0, None, 3)):
         folder = gap.copy(tmp_path / f"media-{number}")
         for name in pair:
             (folder / name).unlink()

@@ -13,11 +13,12 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import IO, TYPE_CHECKING, Any, Final, Self
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
 __all__ = ["CALLS", "Ran", "Zygote"]
@@ -71,7 +72,7 @@ class Zygote:
     def __init__(self, folder: Path) -> None:
         kept = {name: value for name, value in os.environ.items() if not name.startswith("BUNDLECTL_")}
         self._process = subprocess.Popen(
-            [sys.executable, "-W", "ignore", __file__],
+            [sys.executable, __file__],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -109,30 +110,35 @@ def _serve() -> None:
     program, *_ = [importlib.import_module(name) for name in IMPORTED]
     for line in sys.stdin:
         wanted = json.loads(line)
-        count, end = os.pipe()
-        streams = [os.memfd_create(name) for name in ("out", "err")]
-        child = os.fork()
-        if not child:
-            for number, stream in enumerate(streams, start=1):
-                os.dup2(stream, number)
-            _count_calls(end, wanted["kill"])
-            code = program.run(wanted["arguments"])
-            sys.stdout.flush()
-            sys.stderr.flush()
-            os._exit(code)
-        os.close(end)
-        with os.fdopen(count, "rb") as pipe:
-            calls = len(pipe.read())
-        _, status, used = os.wait4(child, 0)
-        texts = []
-        for stream in streams:
-            os.lseek(stream, 0, os.SEEK_SET)
-            with os.fdopen(stream, encoding="utf-8") as file:
-                texts.append(file.read())
-        answer = {"code": os.waitstatus_to_exitcode(status), "calls": calls, "out": texts[0], "err": texts[1]}
-        answer["peak"] = used.ru_maxrss * 1024
+        with (
+            tempfile.TemporaryFile("w+", encoding="utf-8") as out,
+            tempfile.TemporaryFile("w+", encoding="utf-8") as err,
+        ):
+            answer = _fork(program, wanted["arguments"], wanted["kill"], (out, err))
         sys.stdout.write(json.dumps(answer) + "\n")
         sys.stdout.flush()
+
+
+def _fork(program: Any, arguments: Sequence[str], kill: int, streams: tuple[IO[str], IO[str]]) -> dict[str, Any]:
+    count, end = os.pipe()
+    child = os.fork()
+    if not child:
+        for number, stream in enumerate(streams, start=1):
+            os.dup2(stream.fileno(), number)
+        _count_calls(end, kill)
+        code = program.run(arguments)
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    os.close(end)
+    with os.fdopen(count, "rb") as pipe:
+        calls = len(pipe.read())
+    _, status, used = os.wait4(child, 0)
+    for stream in streams:
+        stream.seek(0)
+    out, err = (stream.read() for stream in streams)
+    code = os.waitstatus_to_exitcode(status)
+    return {"code": code, "calls": calls, "out": out, "err": err, "peak": used.ru_maxrss * 1024}
 
 
 def _count_calls(end: int, kill: int) -> None:

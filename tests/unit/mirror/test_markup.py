@@ -41,7 +41,37 @@ def test_text_and_attributes_never_become_markup(text: str, attribute: str) -> N
     assert read.text == visible(text) * 3
 
 
-@pytest.mark.parametrize("hidden", ["\x00", "\x1b", "\x85", "\u061c", "\u200b", "\u202e", "\u2066", "\ufeff", "\ud800"])
+@pytest.mark.parametrize(
+    "hidden",
+    [
+        *(
+            "\x00",
+            "\x1b",
+            "\x85",
+            "\xad",
+            "\u034f",
+            "\u061c",
+            "\u115f",
+            "\u17b5",
+            "\u180e",
+            "\u200b",
+            "\u202e",
+            "\u2066",
+        ),
+        *(
+            "\u3164",
+            "\ud800",
+            "\ue000",
+            "\ufe0f",
+            "\ufeff",
+            "\uffa0",
+            "\ufff9",
+            "\U0001d173",
+            "\U000e0041",
+            "\U000f0000",
+        ),
+    ],
+)
 def test_what_a_reader_would_not_see_is_made_visible(hidden: str) -> None:
     assert visible(f"a{hidden}b") == "a\ufffdb"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import hashlib
 import importlib
 import io
@@ -103,6 +104,39 @@ def test_both_architectures_are_made_of_the_same_packages(load: Callable[[str], 
 
 def test_a_python_that_is_too_old_can_read_the_installer() -> None:
     ast.parse((SHIPPING / "installer.py").read_text(), feature_version=(3, 6))
+
+
+def test_what_was_installed_runs_until_what_replaces_it_does(
+    load: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    installer = load("installer")
+    home, program = tmp_path / "lib" / "bundlectl", tmp_path / "bin" / "bundlectl"
+    ran: list[str] = []
+    fails = {3: KeyboardInterrupt, 4: installer.RefusedError}
+
+    def unpack(work: Path) -> None:
+        (work / "wheelhouse").mkdir()
+        (work / "wheelhouse" / "bundlectl-1.0-py3-none-any.whl").touch()
+
+    def fill(place: Path, _: Path) -> str:
+        ran.append(program.read_text() if program.exists() else "nothing")
+        assert not place.exists()
+        (place / "bin").mkdir(parents=True)
+        (place / "bin" / "bundlectl").write_text(str(len(ran)))
+        if len(ran) in fails:
+            raise fails[len(ran)]("stopped")
+        return "bundlectl 1.0"
+
+    monkeypatch.setattr(installer, "unpack", unpack)
+    monkeypatch.setattr(installer, "fill", fill)
+    monkeypatch.setattr(installer.os, "umask", lambda _: 0)
+    (home / "1.0" / "bin").mkdir(parents=True)  # of a run that was killed
+    for number in range(1, 6):
+        with contextlib.suppress(KeyboardInterrupt, installer.RefusedError):
+            installer.install(tmp_path)
+        assert len(list(home.iterdir())) == 1, number
+    assert ran == ["nothing", "1", "2", "2", "2"]
+    assert program.read_text() == "5"
 
 
 class Shelf:

@@ -55,6 +55,14 @@ def test_the_option_wins_over_the_suffix_and_a_dash_is_standard_output(
     assert report(SOURCE, "--out", "-").out.startswith("<!DOCTYPE html>")
 
 
+def test_standard_output_is_one_json_document_where_output_json_says_so(report: Callable[..., Ran]) -> None:
+    ran = report(SOURCE, "--out", "-", "-o", "json")
+    assert valid(ran.document, "bundles.reporting", "report")["kind"] == "Report"
+    ran = report(SOURCE, "--out", "-", "-o", "json", "--format", "csv")
+    assert ran.exit_code == 2
+    assert "--out FILE" in ran.document["error"]["hint"]
+
+
 def test_a_suffix_that_says_nothing_is_refused_before_anything_is_asked(
     report: Callable[..., Ran], upstream_served: Served, tmp_path: Path
 ) -> None:

@@ -300,7 +300,7 @@ def test_since_leaves_out_what_the_site_has_and_import_needs_it_there(carrier: C
     carrier.export(first)
     carrier.import_()
     since = carrier.inventory()
-    report = carrier.export(folder=tmp_path / "next", since=(since,))
+    report = carrier.export(folder=tmp_path / "next", since=(since,), issued=NOW + dt.timedelta(days=30))
     assert report.blobs_present == len(since[0].blobs)
     carried = {item.digest for item in carrier.volumes(tmp_path / "next").plan.members}
     assert not carried & since[0].blobs

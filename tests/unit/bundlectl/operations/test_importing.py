@@ -580,6 +580,14 @@ def test_where_there_is_no_archive_that_is_said(carrier: Carrier, tmp_path: Path
     assert not carrier.here.exists()
 
 
+def test_paths_with_a_colon_are_read_alone_and_beside_others(carrier: Carrier) -> None:
+    copy = carrier.copied("usb:1")
+    assert carrier.import_(copy).exit_code == 0
+    (carrier.out / "release-0002.tar").unlink()
+    (copy / "release-0001.tar").unlink()
+    assert carrier.import_(carrier.out, copy, store=carrier.site.folder / "another").exit_code == 0
+
+
 def test_a_name_for_the_collection_can_be_chosen(carrier: Carrier) -> None:
     carrier.import_(name="mine")
     with Store.open(carrier.here, read_only=True) as store:

@@ -191,6 +191,16 @@ def test_something_else_under_latest_is_not_overwritten_without_a_word(counter: 
     assert counter.held("v1-33-latest") == counter.held("v1-33-7")
 
 
+def test_a_chart_that_may_not_be_looked_at_is_told_and_keeps_nothing_from_being_pushed(counter: Counter) -> None:
+    # As registries answer that do not tell strangers which repositories there are.
+    counter.served.registry.faults.add(Fault(Refuse(403, code="DENIED"), path="*/eks-anywhere/app/manifests/*"))
+    pushed = counter.push(signed(text()))
+    assert counter.held("v1-33-latest") == str(pushed.digest)
+    (told,) = pushed.charts
+    assert "/eks/eks-anywhere/app:1.0.0 cannot be read: " in told
+    assert any("cannot be installed from there" in line for line in counter.told)
+
+
 def test_charts_that_are_not_beside_it_are_told(counter: Counter) -> None:
     site = PackageSite(counter.served)
     pushed = counter.push(signed(text()))

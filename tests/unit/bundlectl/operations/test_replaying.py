@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bundlectl.errors import ContentError, VerificationError
-from bundlectl.operations.replaying import ImportMemory, RegistryMemory, StoreMemory, hold_forward
+from bundlectl.operations.replaying import ImportMemory, RegistryMemory, StoreMemory, hold_forward, names_of
 from bundles.inventory import Inventory
 from bundles.lock import Lock, LockedArtifact
 from bundles.plan import TargetPlan, UpstreamNaming
@@ -54,8 +54,12 @@ def plan_of(**images: bytes) -> TargetPlan:
     return TargetPlan.of(lock, UpstreamNaming())
 
 
-def held(day: int, known: ImportMemory | None = None, *, allowed: bool = False, **images: bytes) -> ImportMemory:
-    return hold_forward(archive(day), plan_of(**images), known or ImportMemory(), allowed=allowed)
+def held(
+    day: int, known: ImportMemory | None = None, *, allowed: bool = False, signed: bool = True, **images: bytes
+) -> ImportMemory:
+    return hold_forward(
+        archive(day), names_of(plan_of(**images)), known or ImportMemory(), signed=signed, allowed=allowed
+    )
 
 
 def test_each_name_is_remembered_with_what_it_got_and_when() -> None:
@@ -82,8 +86,23 @@ def test_an_older_archive_that_moves_nothing_back_is_taken_and_changes_no_date()
     assert other.names["registry.example/b:v1"][1] == "2026-11-02T00:00:00Z"
 
 
-def test_of_the_same_second_either_is_taken() -> None:
-    assert held(1, held(1, a=b"one"), a=b"two").names["registry.example/a:v1"][0] == str(Digest.of(b"two"))
+def test_of_the_same_second_neither_is_the_later_one() -> None:
+    known = held(1, a=b"one")
+    with pytest.raises(VerificationError, match="of the same second"):
+        held(1, known, a=b"two")
+    assert held(1, known, a=b"one") == known
+
+
+def test_what_nobody_signed_moves_nothing_that_was_and_keeps_nothing_out_that_is() -> None:
+    known = held(1, a=b"one")
+    with pytest.raises(VerificationError, match="nobody's signature"):
+        held(9, known, signed=False, a=b"two")
+    assert held(9, known, signed=False, a=b"one") == known
+    unsigned = held(9, signed=False, a=b"two")
+    assert held(1, unsigned, a=b"one") == known
+    with pytest.raises(VerificationError, match="would move back"):
+        held(8, unsigned, signed=False, a=b"one")
+    assert held(9, known, signed=False, allowed=True, a=b"two") == unsigned
 
 
 def test_what_is_allowed_is_what_is_remembered_then() -> None:
@@ -103,7 +122,12 @@ def test_of_many_names_a_few_are_told() -> None:
 
 
 DIGESTS = st.binary(max_size=2).map(lambda data: str(Digest.of(data)))
-MEMORIES = st.dictionaries(st.text(), st.tuples(DIGESTS, st.text()), max_size=5).map(ImportMemory)
+NAMES = st.dictionaries(st.text(), st.tuples(DIGESTS, st.text()), max_size=5)
+MEMORIES = NAMES.flatmap(
+    lambda names: st.frozensets(st.sampled_from(sorted(names)) if names else st.nothing()).map(
+        lambda unsigned: ImportMemory(names, unsigned)
+    )
+)
 
 
 @given(MEMORIES)
@@ -112,11 +136,15 @@ def test_what_is_written_is_read_back(memory: ImportMemory) -> None:
 
 
 @given(MEMORIES, MEMORIES)
-def test_of_two_memories_each_name_has_what_came_later(one: ImportMemory, two: ImportMemory) -> None:
+def test_of_two_memories_each_name_has_what_is_signed_and_then_what_came_later(
+    one: ImportMemory, two: ImportMemory
+) -> None:
     joined = one.joined(two)
     assert joined.names.keys() == one.names.keys() | two.names.keys()
+    assert joined.unsigned <= joined.names.keys()
     for name, (_, issued) in joined.names.items():
-        assert issued == max(item.names[name][1] for item in (one, two) if name in item.names)
+        said = [(name not in item.unsigned, item.names[name][1]) for item in (one, two) if name in item.names]
+        assert (name not in joined.unsigned, issued) == max(said)
 
 
 @pytest.mark.parametrize(
@@ -125,11 +153,13 @@ def test_of_two_memories_each_name_has_what_came_later(one: ImportMemory, two: I
         b"",
         b"[]",
         b"{}",
-        b'{"names":[]}',
-        b'{"names":{"a":1}}',
-        b'{"names":{"a":[]}}',
-        b'{"names":{"a":["sha256:0","x"]}}',
-        b'{"names":{"a":"sha256"}}',
+        b'{"names":[1],"unsigned":[]}',
+        b'{"names":{}}',
+        b'{"names":{},"unsigned":1}',
+        b'{"names":{"a":1},"unsigned":[]}',
+        b'{"names":{"a":[]},"unsigned":[]}',
+        b'{"names":{"a":["sha256:0","x"]},"unsigned":[]}',
+        b'{"names":{"a":"sha256"},"unsigned":[]}',
         b"[" * 100_000,
         b"\xff",
     ],
@@ -152,10 +182,10 @@ def test_a_store_remembers(tmp_path: Path) -> None:
         assert list(store.verify()) == []
     with Store.open(tmp_path / "store") as store:
         memory = StoreMemory(store)
-        memory.change(lambda before: hold_forward(archive(2), plan_of(b=b"two"), before, allowed=False))
+        memory.change(lambda before: held(2, before, b=b"two"))
         assert memory.read().names.keys() == {"registry.example/a:v1", "registry.example/b:v1"}
         with pytest.raises(VerificationError):
-            memory.change(lambda before: hold_forward(archive(0), plan_of(a=b"zero"), before, allowed=False))
+            memory.change(lambda before: held(0, before, a=b"zero"))
         assert memory.read().names.keys() == {"registry.example/a:v1", "registry.example/b:v1"}
     path = tmp_path / "store" / "bundlectl" / "imports.json"
     path.write_bytes(path.read_bytes()[:-3])

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import datetime as dt
+import gzip
 import json
 import re
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -17,7 +19,7 @@ from bundlectl.operations.exporting import ExportSettings, export
 from bundlectl.operations.reporting import make_report
 from bundlectl.operations.taking_stock import take_inventory
 from bundles.belief import Belief
-from bundles.inventory import sign_inventory
+from bundles.inventory import Inventory, sign_inventory
 from bundles.reporting.concerns import concerns
 from bundles.reporting.document import render_json, report_document
 from bundles.reporting.page import render_page
@@ -28,7 +30,6 @@ from signing.identity import TrustAnchors
 from tests.unit.bundles.signed_documents import KEY, OTHER_SIGNER, SIGNER
 
 if TYPE_CHECKING:
-    from bundles.inventory import Inventory
     from bundles.reporting.report import Report
     from signing.signature import Signer
     from tests.unit.bundlectl.operations.site import Site
@@ -55,19 +56,19 @@ def told(made: Report) -> str:
     return "\n".join(f"{item.gravity}: {item.text}" for item in concerns(made))
 
 
-def archive(site: Site, *sources: str, **more: Any) -> Path:
+def archive(site: Site, *sources: str, weakened: tuple[str, ...] = (), **more: Any) -> Path:
     folder = site.folder / "medium"
     tool = site.folder / "bundlectl.whl"
     tool.write_bytes(b"the tool itself")
     settings = ExportSettings(
-        issued=NOW,
         name="carried",
         split_size=256 * 1024,
         tool={"tool/bundlectl.whl": tool},
-        **{"signer": SIGNER, **more},
+        **{"signer": SIGNER, "issued": NOW, **more},
     )
     with site.session() as session:
-        export(site.request(*sources, belief=BELIEF), folder=folder, settings=settings, session=session)
+        request = replace(site.request(*sources, belief=BELIEF), weakened=weakened)
+        export(request, folder=folder, settings=settings, session=session)
     return folder
 
 
@@ -205,6 +206,18 @@ def test_an_inventory_is_verified_with_the_key_or_told_as_somebodys_word(
     assert ("is an inventory's word" in told(made)) == (verified is None)
 
 
+@pytest.mark.parametrize("suffix", ["", ".gz"])
+def test_a_compressed_inventory_names_its_signer_as_any_other_does(site: Site, suffix: str) -> None:
+    path = site.signed_lock(*SOURCES)
+    site.download(SOURCES[0])
+    raw = inventory_of(site, SIGNER).read_bytes()
+    since = site.folder / f"x.json{suffix}"
+    since.write_bytes(gzip.compress(raw) if suffix else raw)
+    made = report(site, path, since=since)
+    assert made.since is not None
+    assert made.since.statement.says == f"key {SIGNER.public_key.hint}"
+
+
 # Archives
 
 
@@ -227,6 +240,20 @@ def test_an_archive_is_listed_file_by_file_with_checksums(site: Site) -> None:
     assert all(digest in page for digest in sums.values())
 
 
+def test_what_weakened_trust_when_an_archive_or_inventory_was_made_is_told(site: Site) -> None:
+    folder = archive(site, site.signed_lock(*SOURCES), weakened=("TLS of x was not checked (flag)",))
+    site.download(SOURCES[0])
+    path = inventory_of(site)
+    inventory = Inventory.from_bytes(path.read_bytes(), origin="x")
+    path.write_bytes(replace(inventory, weakened=("TLS of y was not checked (flag)",)).to_bytes())
+    made = report(site, f"archive:{folder}", since=path, belief=BELIEF)
+    found = report_document(made)["weakened"]
+    assert "TLS of x was not checked (flag)" in found
+    assert "the site's inventory: TLS of y was not checked (flag)" in found
+    assert f"ask: {len(found)} things decided or weakened trust" in told(made)
+    assert "TLS of x was not checked" in render_page(made).decode()
+
+
 def test_an_archive_without_a_key_is_nobodys(site: Site) -> None:
     folder = archive(site, site.signed_lock(*SOURCES), signer=None)
     made = report(site, f"archive:{folder}")
@@ -243,6 +270,7 @@ def test_an_archive_without_a_key_is_nobodys(site: Site) -> None:
         ("tool/bundlectl.whl", lambda raw: raw.upper(), "has another checksum"),
         ("SHA256SUMS", lambda raw: re.sub(rb".{64}(?=  carried-0001.tar)", b"0" * 64, raw), "SUMS says another"),
         ("SHA256SUMS", lambda raw: raw + b"0" * 64 + b"  ../../etc/passwd\n", "its name leads out of the folder"),
+        ("SHA256SUMS", lambda raw: raw + b"0" * 64 + b"  also.txt\n", "the inventory does not name it"),
         ("carried-0001.sum.json", lambda raw: raw.replace(b'"archive":"sha256:', b'"archive":"sha256:0'), "of another"),
     ],
 )  # fmt: skip
@@ -258,6 +286,61 @@ def test_a_file_that_is_not_what_it_should_be_is_the_first_concern(
     assert problem is None or any(problem in item for item in found), found
     assert told(made).startswith("stop: ")
     assert made.exit_code == 3
+
+
+@pytest.mark.parametrize("name", ["tool/another-offline.pyz", "carried-0000.tar", "tool/\udcff", "tool/folder/x"])
+def test_what_somebody_put_beside_the_volumes_or_the_tool_is_the_first_concern(site: Site, name: str) -> None:
+    folder = archive(site, site.signed_lock(*SOURCES))
+    (folder / name).parent.mkdir(exist_ok=True)
+    (folder / name).write_bytes(b"not from whoever signed the inventory")
+    if name.isascii():
+        digest = Digest.of((folder / name).read_bytes()).encoded
+        (folder / "SHA256SUMS").write_bytes((folder / "SHA256SUMS").read_bytes() + f"{digest}  {name}\n".encode())
+    made = report(site, f"archive:{folder}", belief=BELIEF)
+    assert "stop: " in told(made)
+    assert made.exit_code == 3
+    assert "the inventory does not name it" in render_page(made).decode()
+    assert render_json(made)
+
+
+def test_what_lies_on_two_media_must_be_right_on_both(site: Site) -> None:
+    lock = site.signed_lock(*SOURCES)
+    first = archive(site, lock).rename(site.folder / "first")
+    second = archive(site, lock, issued=NOW + dt.timedelta(days=1)).rename(site.folder / "second")
+    made = report(site, f"archive:{first}:{second}", belief=BELIEF)
+    assert not [item for item in made.archives[0].files if item.problem or item.found is None]
+    (second / "tool/bundlectl.whl").write_bytes(b"THE TOOL ITSELF")
+    made = report(site, f"archive:{first}:{second}", belief=BELIEF)
+    assert [item.name for item in made.archives[0].files if item.problem] == ["tool/bundlectl.whl"]
+    assert made.exit_code == 3
+
+
+def test_what_an_archive_left_out_is_not_told_as_what_could_not_be_read(site: Site) -> None:
+    lock = site.signed_lock(*SOURCES)
+    site.download(lock, name="all")
+    path = inventory_of(site)
+    inventory = Inventory.from_bytes(path.read_bytes(), origin="x")
+    folder = archive(site, lock, since=((inventory, Digest.of(path.read_bytes())),))
+    made = report(site, f"archive:{folder}", since=path, belief=BELIEF)
+    kinds = [found.kind for item in made.artifacts for found in item.attached]
+    assert set(kinds) == {"left-out"}
+    assert f"know: {len(kinds)} attached documents not in the archive, as the site has them" in told(made)
+    assert "1 image without an SBOM" in told(made)  # the one that has nothing attached
+    assert not [line for line in told(made).splitlines() if "could not be read" in line or "neither" in line]
+    assert "not in the archive, as the site has it" in render_page(made).decode()
+    assert render_csv(made)
+
+
+def test_what_is_neither_in_an_archive_nor_at_the_site_is_asked_about(site: Site) -> None:
+    lock = site.signed_lock(*SOURCES)
+    site.download(lock, name="all")
+    path = inventory_of(site)
+    inventory = Inventory.from_bytes(path.read_bytes(), origin="x")
+    folder = archive(site, lock, since=((inventory, Digest.of(path.read_bytes())),))
+    kept = replace(inventory, blobs=frozenset(sorted(inventory.blobs)[3:]))
+    path.write_bytes(kept.to_bytes())
+    made = report(site, f"archive:{folder}", since=path, belief=BELIEF)
+    assert "ask: 3 blobs neither in the archive nor in the site's inventory" in told(made)
 
 
 def test_a_volume_that_is_elsewhere_is_told_as_that(site: Site) -> None:

@@ -19,13 +19,14 @@ from bundles.inventory import sign_inventory
 from bundles.needs import locked_names
 from bundles.plan import Naming
 from mirror.layout import Store
-from mirror.oci.artifact import file_tag
+from mirror.oci.artifact import file_tag, wrap_document
 from mirror.oci.digest import Digest
+from mirror.oci.mediatype import OCTET_STREAM
 from mirror.oci.platform import Platform
 from registry_fixtures.faults import Fault, Refuse
 from registry_fixtures.features import Features
 from signing.identity import TrustAnchors
-from tests.unit.bundlectl.operations.signed import attach, push_image, put_tag
+from tests.unit.bundlectl.operations.signed import attach, push, push_image, put_tag
 from tests.unit.bundlectl.operations.site import Site
 from tests.unit.bundles.signed_documents import BY_KEY, KEY, SIGNER
 
@@ -135,6 +136,22 @@ def test_what_was_pushed_is_there_too_and_cannot_call_itself_a_file_of_upstream(
     assert pushed.digest in after.blobs
     assert forged.digest in after.blobs
     assert {key: after.refs[key] for key in before.refs} == before.refs
+
+
+@pytest.mark.usefixtures("filled")
+def test_what_lies_elsewhere_in_a_registry_cannot_call_itself_a_document_of_upstream(site: Site) -> None:
+    before = of_registry(site, "")
+    url = next(name for name in before.refs if name.endswith("manifest.yaml"))
+    forged = wrap_document(b"forged", url=url)
+    with site.session() as session:
+        for place in ("team/app", "teambundlectl/manifests"):
+            repository = session.target(site.target.host).repository(place)
+            for data in forged.blobs.values():
+                push(repository, data, OCTET_STREAM)
+            repository.put_manifest(forged.manifest, tag="v1")
+    after = of_registry(site, "")
+    assert {name: after.refs[name] for name in before.refs} == before.refs
+    assert after.refs[f"{site.target.host}/team/app:v1"] == forged.manifest.descriptor.digest
 
 
 def test_what_a_store_lost_is_told_and_not_listed_and_all_else_is(site: Site) -> None:
@@ -248,6 +265,23 @@ def test_a_repository_that_may_not_be_read_is_told_and_the_others_are_listed(sit
     }
     assert left.blobs < everything.blobs
     assert sum("cannot be read, and is left out" in told for told in warnings(site)) >= 2
+
+
+@pytest.mark.usefixtures("filled")
+def test_a_tag_that_is_no_manifest_is_told_and_the_others_are_listed(site: Site) -> None:
+    everything = of_registry(site)
+    site.target.registry.faults.add(
+        Fault(Refuse(200, body=b"{}", content_type="text/html"), path="*/pause/manifests/*")
+    )
+    site.target.registry.faults.add(
+        Fault(Refuse(200, body=b"[]", content_type="application/json"), path="*etcd-io/etcd/referrers/*")
+    )
+    site.heard.clear()
+    left = of_registry(site)
+    assert {name.rpartition("/")[2].partition(":")[0] for name in everything.refs.keys() - left.refs} == {"pause"}
+    assert left.blobs < everything.blobs
+    told = [text.partition(": cannot be read, and is left out")[0] for text in warnings(site)]
+    assert {"pause", "etcd"} <= {place.rpartition("/")[2].partition(":")[0] for place in told}
 
 
 def test_content_by_digest_alone_has_one_name_in_stores_and_registries(site: Site) -> None:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import base64
 import json
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -84,6 +87,24 @@ class Place:
 def place(tmp_path: Path) -> Iterator[Place]:
     with Store.open(tmp_path / "store", create=True) as store:
         yield Place(store.repository("registry.test/a/b", trust="declared"))
+
+
+def test_one_document_at_a_time_is_parsed_for_it_may_be_made_to_take_memory(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    carrier = place.document(SPDX, "application/spdx+json")
+    busy = Lock()
+
+    def summarised(_: object) -> tuple[()]:
+        assert busy.acquire(blocking=False), "two are parsed at a time"
+        time.sleep(0.02)
+        busy.release()
+        return ()
+
+    monkeypatch.setattr(module, "summarise", summarised)
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda _: place.read(carrier), range(4)))
+    assert [item.problem for (item,) in found] == [None] * 4
 
 
 def test_a_cosign_signature_is_verified_only_with_a_key_that_made_it(place: Place) -> None:

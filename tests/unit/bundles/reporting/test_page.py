@@ -100,6 +100,12 @@ def test_what_a_reviewer_must_know_is_said(more: dict[str, Any], told: str) -> N
     assert told in render_page(report_of(lock_of(map(image, range(10))), **more)).decode()
 
 
+def test_a_name_that_only_looks_like_another_is_asked_about() -> None:
+    url = "https://ex\u0430mple.com/a.yaml"
+    made = image(1, type="file", reference=url, platforms=(), referrers=())
+    assert "1 name with letters that may look like others" in render_page(report_of(lock_of([made, image(2)]))).decode()
+
+
 def test_what_a_selection_leaves_out_is_said() -> None:
     chosen = {**Selection().to_json(), "kubeVersions": ["1.33"], "platforms": ["linux/amd64"], "referrers": False}
     page = render_page(report_of(lock_of([image(1)], selection=chosen))).decode()

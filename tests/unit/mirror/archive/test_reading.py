@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given, settings
@@ -13,11 +13,6 @@ from hypothesis import strategies as st
 
 from bundlectl.errors import ContentError, MissingError, StoreError
 from mirror.archive.folder import Folder
-from mirror.archive.repository import ArchiveRepository
-from mirror.oci.descriptor import Descriptor
-from mirror.oci.digest import Digest
-from mirror.oci.manifest import canonical_json
-from mirror.oci.mediatype import MANIFEST_LIMIT, OCI_MANIFEST
 from tests.unit.mirror.archive.archives import CAPACITY, Archive
 
 if TYPE_CHECKING:
@@ -247,56 +242,3 @@ def test_a_volume_that_goes_while_it_is_read_is_told(archive: Archive) -> None:
     os.truncate(archive.file(1), 600)
     with pytest.raises(ContentError, match="ends early"):
         archive.read(1, volumes)
-
-
-# As a repository
-
-
-def repository(archive: Archive) -> ArchiveRepository:
-    return ArchiveRepository("public.ecr.aws/x", archive.set())
-
-
-def descriptor(archive: Archive, number: int, **more: Any) -> Descriptor:
-    member = archive.members[number]
-    return Descriptor(more.get("media_type", ""), member.digest, member.size)
-
-
-def test_blobs_are_opened_anywhere(archive: Archive) -> None:
-    held = repository(archive)
-    for offset in (0, 1, 8_999, 9_000, 10_000):
-        with held.open_blob(descriptor(archive, 3), offset) as reader:
-            assert reader.read() == archive.contents[3][offset:]
-    with held.open_blob(descriptor(archive, 2)) as reader:
-        assert reader.read() == b""
-    assert held.has(descriptor(archive, 3))
-
-
-def test_what_was_left_out_is_not_there_and_why_is_told(archive: Archive) -> None:
-    left_out = Descriptor("", Digest.of(b"left out"), 8)
-    assert not repository(archive).has(left_out)
-    with pytest.raises(MissingError, match="left out because the site had it"):
-        repository(archive).open_blob(left_out)
-    with pytest.raises(MissingError, match="no tags"):
-        repository(archive).resolve("v1")
-    assert (repository(archive).tags(), repository(archive).referrers(left_out.digest)) == ([], [])
-
-
-def test_what_lies_in_a_lost_volume_is_not_there(archive: Archive) -> None:
-    archive.file(1).unlink()
-    assert not repository(archive).has(descriptor(archive, 0))
-    with pytest.raises(MissingError, match=r"a-0001\.tar"):
-        repository(archive).manifest(descriptor(archive, 0))
-
-
-def test_a_manifest_is_read_and_checked(tmp_path: Path) -> None:
-    raw = canonical_json({"schemaVersion": 2, "mediaType": OCI_MANIFEST, "layers": []})
-    archive = Archive(tmp_path / "out", [raw, MANIFEST_LIMIT + 1]).written()
-    held = repository(archive)
-    assert held.manifest(descriptor(archive, 0)).raw == raw
-    with pytest.raises(ContentError, match="a manifest at most"):
-        held.manifest(descriptor(archive, 1))
-    damaged = bytearray(archive.file(1).read_bytes())
-    damaged[513] ^= 1
-    archive.file(1).write_bytes(damaged)
-    with pytest.raises(ContentError, match="digest"):
-        held.manifest(descriptor(archive, 0))

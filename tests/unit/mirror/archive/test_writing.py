@@ -12,13 +12,15 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from bundlectl.errors import ContentError, InterruptError, MissingError, StoreError, TransportError
+from mirror.archive.writing import VolumeWriter
 from mirror.oci.digest import Digest
 from tests.unit.mirror.archive.archives import CAPACITY, Archive
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from mirror.archive.plan import Member
+    from mirror.archive.plan import Member, Volume
+    from mirror.archive.sums import VolumeSum
     from mirror.oci.repository import BlobReader
 
 SIZES = [100, 20_000, 0, 9_000, 3 * CAPACITY, 700, 15_000, 15_000, 1]
@@ -96,6 +98,22 @@ def test_what_is_there_and_is_not_right_is_written_again(archive: Archive, what:
     assert states == [volume.number != 3 for volume in archive.volumes]
     assert not file.is_symlink()
     assert (file.read_bytes(), sums.read_bytes()) == (right, said)
+
+
+def test_what_is_there_is_hashed_once(archive: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
+    archive.write()
+    for number in (1, 3):
+        archive.file(number).unlink()
+    hashed: list[int] = []
+    real = VolumeWriter._is_right
+
+    def counted(writer: VolumeWriter, volume: Volume) -> VolumeSum | None:
+        hashed.append(volume.number)
+        return real(writer, volume)
+
+    monkeypatch.setattr(VolumeWriter, "_is_right", counted)
+    archive.write()
+    assert hashed == [volume.number for volume in archive.volumes]
 
 
 def test_a_cut_run_goes_on_from_any_byte(archive: Archive) -> None:

@@ -1,0 +1,81 @@
+"""The Package that asks for a package, and its values."""
+
+from __future__ import annotations
+
+import json
+from contextlib import suppress
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bundlectl.errors import UsageError
+from bundlectl.operations.package_objects import generate_package, package_namespace, read_values
+
+
+@pytest.mark.parametrize(
+    ("pairs", "values"),
+    [
+        (("a=b",), {"a": "b"}),
+        (("a=b=c",), {"a": "b=c"}),
+        (("a=",), {"a": ""}),
+        (("a.b=1", "a.c=true"), {"a": {"b": 1, "c": True}}),
+        ((r"a\.b=x",), {"a.b": "x"}),
+        (("a=1.30",), {"a": "1.30"}),
+        (("a=007",), {"a": "007"}),
+        (("a=t", "b=1"), {"a": "t", "b": 1}),
+        (("a=null",), {"a": None}),
+        (('a="1"',), {"a": "1"}),
+        (('a=[{"b": 1}]',), {"a": [{"b": 1}]}),
+        (("a=x", "a=y"), {"a": "y"}),
+        (("a.b=x", 'a={"c": 1}'), {"a": {"c": 1}}),
+    ],
+)
+def test_a_value_is_what_it_looks_like(pairs: tuple[str, ...], values: dict[str, Any]) -> None:
+    assert read_values(pairs) == values
+
+
+@pytest.mark.parametrize(
+    "pairs", [("a",), ("=b",), ("a..b=c",), (".a=b",), ("a.=b",), ("a=[1",), ("a=b", "a.c=d"), ("a.c=d", "a=b")]
+)
+def test_what_is_no_value_is_told(pairs: tuple[str, ...]) -> None:
+    with pytest.raises(UsageError, match="--set"):
+        read_values(pairs)
+
+
+def test_what_is_set_counts_more_than_the_file_and_leaves_it_as_it_is() -> None:
+    base = {"a": {"b": 1, "c": 2}}
+    assert read_values(("a.b=3",), base=base) == {"a": {"b": 3, "c": 2}}
+    assert base == {"a": {"b": 1, "c": 2}}
+
+
+@given(st.lists(st.text(min_size=1), min_size=1, max_size=4), st.text())
+def test_every_key_and_every_text_can_be_set(parts: list[str], text: str) -> None:
+    parts = [part.replace("\\", "/").replace("=", "-") for part in parts]
+    key = ".".join(part.replace(".", r"\.") for part in parts)
+    expected: Any = text
+    for part in reversed(parts):
+        expected = {part: expected}
+    assert read_values((f"{key}={json.dumps(text)}",)) == expected
+
+
+@given(st.lists(st.text(max_size=30), max_size=3))
+def test_whatever_is_set_is_read_or_refused(pairs: list[str]) -> None:
+    with suppress(UsageError):
+        assert isinstance(read_values(pairs), dict)
+
+
+def test_the_configuration_is_text_that_says_the_same() -> None:
+    values = {"title": "on", "count": 3, "nested": {"empty": {}}}
+    made = generate_package("Greeter", name="hello", namespace=package_namespace("site"), version="1.0", values=values)
+    assert yaml.safe_load(made["spec"]["config"]) == values
+    assert (made["metadata"]["namespace"], made["spec"]["packageVersion"]) == ("eksa-packages-site", "1.0")
+    assert "config" not in generate_package("Greeter", name="hello", namespace="x")["spec"]
+
+
+@pytest.mark.parametrize("name", ["", "Upper", "a_b", "-a", "a-", "a" * 64, "a\n"])
+def test_what_kubernetes_would_not_take_as_a_name_is_refused(name: str) -> None:
+    with pytest.raises(UsageError):
+        package_namespace(name)
