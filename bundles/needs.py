@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Literal
 from bundles.plan import TargetPlan, UpstreamNaming
 from mirror.oci.artifact import (
     FILES_REPOSITORY,
-    MANIFESTS_REPOSITORY,
     URL_ANNOTATION,
     describe_document,
     describe_package_bundle,
@@ -16,6 +15,7 @@ from mirror.oci.artifact import (
 )
 from mirror.oci.mediatype import FILE_ARTIFACT, RELEASE_MANIFEST_ARTIFACT
 from mirror.oci.reference import by_digest_tag
+from mirror.profiles import every_profile
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -74,8 +74,9 @@ def tag_name(repository: str, tag: str | None, manifest: Manifest) -> tuple[str,
     root, url, layers = manifest.descriptor.digest, manifest.annotations.get(URL_ANNOTATION), manifest.children()[1:]
     if url and len(layers) == 1:
         # Whoever may push into a repository of their own must not give names to what is of upstream.
-        is_file = manifest.artifact_type == FILE_ARTIFACT and _is(repository, FILES_REPOSITORY)
-        is_document = manifest.artifact_type == RELEASE_MANIFEST_ARTIFACT and _is(repository, MANIFESTS_REPOSITORY)
+        is_file = manifest.artifact_type == FILE_ARTIFACT and _is_one_of(repository, {FILES_REPOSITORY})
+        places = {profile.documents for profile in every_profile()}
+        is_document = manifest.artifact_type == RELEASE_MANIFEST_ARTIFACT and _is_one_of(repository, places)
         if (is_file and tag == file_tag(url)) or is_document:
             return url, layers[0].digest
     if tag is None or tag == by_digest_tag(root):
@@ -83,9 +84,9 @@ def tag_name(repository: str, tag: str | None, manifest: Manifest) -> tuple[str,
     return f"{repository}:{tag}", root
 
 
-def _is(repository: str, ours: str) -> bool:
-    """Whether a repository is one of those of a store, below whatever host and prefix."""
-    return f"/{repository}".endswith(f"/{ours}")
+def _is_one_of(repository: str, ours: Iterable[str]) -> bool:
+    """Whether a repository is called like one of ours, below whatever host and prefix."""
+    return f"/{repository}".endswith(tuple(f"/{name}" for name in ours))
 
 
 def needed_sizes(lock: Lock, carriers: Iterable[Manifest] = ()) -> dict[Digest, int]:

@@ -107,18 +107,20 @@ def write_all(descriptor: int, data: bytes | memoryview) -> None:
         view = view[os.write(descriptor, view) :]
 
 
-def write_atomically(path: Path, data: bytes, *, scratch: Path) -> None:
+def write_atomically(path: Path, data: bytes | Iterator[bytes], *, scratch: Path) -> None:
     """Put ``data`` at ``path``: temporary name in ``scratch``, fsync, rename, fsync of the directory.
 
     Raises:
         StoreError: the disk is full, or refuses; ``path`` is as it was.
+        BundlectlError: what ``data`` raises; ``path`` is as it was.
     """
     temporary = scratch / f"{path.name[:100]}.{secrets.token_hex(8)}"
     with mapped_errors(path, action="write"):
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o644)
         try:
             try:
-                write_all(descriptor, data)
+                for block in (data,) if isinstance(data, bytes) else data:
+                    write_all(descriptor, block)
                 os.fsync(descriptor)
             finally:
                 os.close(descriptor)

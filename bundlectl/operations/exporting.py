@@ -7,11 +7,12 @@ import io
 import shutil
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Final, Literal, Self
+from typing import TYPE_CHECKING, Final, Literal, Self
 
 from bundlectl.errors import ContentError, StoreError, UsageError, VerificationError
 from bundlectl.events import BytesMoved, Notice, PhaseStarted, TransferPlanned
 from bundlectl.operations.downloading import collection_name
+from bundlectl.operations.export_report import ExportReport, VolumeReport
 from bundlectl.operations.fetching_ahead import FetchingAhead
 from bundlectl.operations.locking import Locked, lock_sources, refuse_failed
 from bundlectl.operations.packing import Packing
@@ -34,13 +35,13 @@ from mirror.archive.plan import capacity_of
 from mirror.archive.reading import VolumeSet
 from mirror.archive.sums import SUMS_FILE, parity_name, render_sha256sums, sum_name, volume_name
 from mirror.archive.writing import VolumeWriter
-from mirror.filesystem import mapped_errors
+from mirror.filesystem import BLOCK, mapped_errors
 from mirror.oci.digest import Digest
 from signing.identity import NamedKey, TrustAnchors
 
 if TYPE_CHECKING:
     import datetime as dt
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from bundlectl.operations.request import SourceRequest
@@ -50,7 +51,7 @@ if TYPE_CHECKING:
     from mirror.oci.repository import BlobReader
     from signing.signature import Signer
 
-__all__ = ["SPLIT_SIZE", "ExportReport", "ExportSettings", "VolumeReport", "export", "plan_export"]
+__all__ = ["SPLIT_SIZE", "ExportSettings", "export", "plan_export"]
 
 SPLIT_SIZE: Final = 4 * 1024**3
 """Bytes: what a volume stays below unless told otherwise, so that FAT32 takes it."""
@@ -75,73 +76,6 @@ class ExportSettings:
     volumes: frozenset[int] = frozenset()
     tool: Mapping[str, Path] = field(default_factory=dict)
     signer: Signer | None = field(default=None, repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class VolumeReport:
-    """A volume: ``written`` now, ``present`` before, ``planned`` by a dry run, or ``left`` for another medium."""
-
-    number: int
-    name: str
-    size: int
-    state: Literal["written", "present", "planned", "left"]
-    sha256: Digest | None = None
-
-    def to_json(self) -> dict[str, Any]:
-        """Render for ``--output json``."""
-        return {
-            "number": self.number,
-            "name": self.name,
-            "size": self.size,
-            "state": self.state,
-            "sha256": self.sha256.encoded if self.sha256 else None,
-        }
-
-
-@dataclass(slots=True, kw_only=True)
-class ExportReport:
-    """What was written, or would be. Sizes in bytes; ``present`` counts what was left out because the site has it."""
-
-    name: str
-    folder: str
-    archive: str
-    artifacts: int
-    blobs: int
-    bytes: int
-    blobs_present: int
-    bytes_present: int
-    signed_by: str | None
-    volumes: list[VolumeReport] = field(default_factory=list)
-    parity: list[VolumeReport] = field(default_factory=list)
-    tool: list[NamedFile] = field(default_factory=list)
-    excluded: int = 0
-    weakened: tuple[str, ...] = ()
-
-    @property
-    def exit_code(self) -> int:
-        """0, or 4 while volumes are left for another medium."""
-        return 4 if any(item.state == "left" for item in self.volumes) else 0
-
-    def to_json(self) -> dict[str, Any]:
-        """Render for ``--output json``."""
-        return {
-            "name": self.name,
-            "folder": self.folder,
-            "archive": self.archive,
-            "artifacts": self.artifacts,
-            "blobs": {"total": self.blobs, "present": self.blobs_present},
-            "bytes": {
-                "total": self.bytes,
-                "present": self.bytes_present,
-                "volumes": sum(item.size for item in self.volumes),
-            },
-            "signedBy": self.signed_by,
-            "volumes": [item.to_json() for item in self.volumes],
-            "parity": [item.to_json() for item in self.parity],
-            "tool": [item.to_json() for item in self.tool],
-            "excluded": self.excluded,
-            "weakened": list(self.weakened),
-        }
 
 
 def plan_export(request: SourceRequest, *, folder: Path, settings: ExportSettings, session: Session) -> ExportReport:
@@ -376,9 +310,7 @@ class _Export:
                 artifact=str(target.parent),
                 hint="remove the link: somebody else put it there",
             )
-        with mapped_errors(source, action="read"):
-            data = source.read_bytes()
-        self.folder.write(tool.name, data)
+        self.folder.write(tool.name, _unchanged(source, tool))
 
     def _fitting(self, there: set[int]) -> list[Volume]:
         """The wanted volumes that are there or that the folder has room for, in order.
@@ -462,11 +394,18 @@ def _is_signed_by(signer: Signer, raw: bytes) -> bool:
     return True
 
 
-def _hashed(name: str, path: Path) -> NamedFile:
+def _unchanged(path: Path, stated: NamedFile) -> Iterator[bytes]:
+    """The blocks of a file, which must still be what was hashed."""
     hasher = hashlib.sha256()
-    size = 0
     with mapped_errors(path, action="read"), path.open("rb") as file:
-        while data := file.read(1024 * 1024):
-            hasher.update(data)
-            size += len(data)
-    return NamedFile(name, Digest("sha256", hasher.hexdigest()), size)
+        while block := file.read(BLOCK):
+            hasher.update(block)
+            yield block
+    if hasher.hexdigest() != stated.digest.encoded:
+        raise ContentError("changed while it was exported", artifact=str(path), hint="run the same command again")
+
+
+def _hashed(name: str, path: Path) -> NamedFile:
+    with mapped_errors(path, action="read"), path.open("rb") as file:
+        hasher = hashlib.file_digest(file, "sha256")
+        return NamedFile(name, Digest("sha256", hasher.hexdigest()), file.tell())

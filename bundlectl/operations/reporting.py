@@ -119,7 +119,7 @@ def make_report(
             for item in place_all(locked.lock)
         ),
         unpinned=tuple(
-            Unpinned(reference=item.reference, code=item.code, error=item.error, exit_code=item.exit_code)
+            Unpinned(reference=item.reference, code=item.code, error=visible(item.error), exit_code=item.exit_code)
             for item in locked.failed
         ),
         since=compared,
@@ -266,7 +266,7 @@ def _document(item: LockedManifest, rooting: Rooting, recorded: TrustLevel, chan
     except InterruptError:
         raise
     except BundlectlError as error:
-        return made(problem=f"what its signature covers is not known: {error.message}")
+        return made(problem=visible(f"what its signature covers is not known: {error.message}"))
 
 
 def _level(recorded: Lock, item: LockedManifest) -> TrustLevel:

@@ -17,6 +17,7 @@ from bundles.sources.document import LOCK_LIMIT, read_signature
 from bundles.sources.following import believe_lock
 from bundles.sources.local import read_local
 from bundles.sources.store import believe_collection, split_store
+from mirror.copying.survey import unlisted
 from mirror.copying.working import Workers, check_cancelled
 from mirror.layout import Store
 from mirror.oci.descriptor import Descriptor
@@ -245,6 +246,7 @@ class _Checker:
         for digest in sorted(manifests):
             wanted = Descriptor("", digest, 0)
             self._look(planned.artifact.reference, digest, partial(repository.manifest, wanted))
+        self._look(planned.artifact.reference, planned.digest, partial(_hold_listed, repository, planned.artifact))
 
     def _document(self, planned: PlannedManifest) -> None:
         repository = self._registry.repository(planned.repository)
@@ -311,6 +313,17 @@ class _Checker:
             kind: Literal["different", "missing"] = "different" if error.exit_code == 3 else "missing"  # noqa: PLR2004
             with self._mutex:
                 self._report.findings.append(Finding(kind, reference, str(error), str(digest)))
+
+
+def _hold_listed(repository: RemoteRepository, artifact: LockedArtifact) -> None:
+    referrers = {item.digest for item in artifact.referrers if not item.tag}
+    subjects = [artifact.root, *artifact.manifests, *(item.digest for item in artifact.referrers)]
+    for digest in sorted(unlisted(repository, referrers, subjects))[:1]:
+        raise MissingError(
+            f"does not list {digest} as a referrer, so nobody finds that signature or attestation",
+            artifact=repository.name,
+            hint="mirror or import it again",
+        )
 
 
 def _blobs(artifact: LockedArtifact) -> Iterable[Digest]:

@@ -20,6 +20,7 @@ from mirror.archive.repairing import lacking
 from mirror.archive.sums import SUMS_FILE, parity_name, parse_sha256sums, sum_name, volume_name
 from mirror.copying.working import check_cancelled
 from mirror.filesystem import mapped_errors, open_regular
+from mirror.markup import visible
 from mirror.oci.digest import Digest
 
 if TYPE_CHECKING:
@@ -184,6 +185,7 @@ class _Checker:
             self._tool(tool)
         for folder in self._archive.folders:
             self._sums(folder)
+            self._strangers(folder)
         return report
 
     def _moved(self, count: int) -> None:
@@ -211,6 +213,14 @@ class _Checker:
             self._find("missing", tool.name, "is not there")
         elif folder.size(tool.name) != tool.size or self._digest(folder, tool.name) != tool.digest:
             self._find("different", tool.name, "is not what the inventory says")
+
+    def _strangers(self, folder: Folder) -> None:
+        """Look for what whoever carried the medium put beside what was signed, to be unpacked or installed with it."""
+        known = {volume_name(self._archive.name, number) for number in range(1, self._report.volumes + 1)}
+        known.update(tool.name for tool in self._archive.contents.tool)
+        for name in folder.taken():
+            if name not in known:
+                self._find("different", visible(name), "the inventory does not name it: somebody else put it there")
 
     def _sums(self, folder: Folder) -> None:
         """Look whether ``SHA256SUMS`` says of everything in its folder what that is."""

@@ -17,7 +17,6 @@ from bundles.inventory import INVENTORY_LIMIT, INVENTORY_SUFFIX, signed_bundle
 from bundles.reporting.attached import identity_name
 from bundles.reporting.changes import Statement
 from mirror.archive.sums import SUMS_FILE, parity_name, sum_name, volume_name
-from mirror.filesystem import mapped_errors
 from mirror.markup import visible
 from mirror.oci.digest import Digest
 from signing.stated import signer_of_bundle
@@ -40,7 +39,6 @@ _HASHED: Final = 64 * 1024 * 1024
 _SUMS_LIMIT: Final = 16 * 1024 * 1024
 _OTHERS: Final = 1_000
 """Files that the inventory does not name, and that are shown."""
-_TOOL: Final = "tool"
 _LINE: Final = re.compile(r"([0-9a-f]{64}) [ *](.+)")
 
 
@@ -156,7 +154,7 @@ class _Listing:
 
     def files(self) -> tuple[CarriedFile, ...]:
         expected = {item.name: item for item in self._expected()}
-        lying = {name for folder in self._folders for name in _lying(folder)}
+        lying = {name for folder in self._folders for name in map(visible, folder.taken())}
         for name in sorted(lying.union(*self._sums) - expected.keys())[:_OTHERS]:
             expected[name] = CarriedFile(name=name, kind="other", problem="the inventory does not name it")
         return tuple(self._checked(expected[name]) for name in sorted(expected))
@@ -243,15 +241,6 @@ def _sums(folder: Folder) -> dict[str, str]:
         return {}
     lines = (_LINE.fullmatch(line) for line in text.splitlines())
     return {line[2]: line[1] for line in lines if line}
-
-
-def _lying(folder: Folder) -> Iterator[str]:
-    """What would be unpacked with the volumes, or installed as the tool, by somebody who follows the manual."""
-    tool = folder.path / _TOOL
-    with mapped_errors(folder.path, action="read"):
-        found = [*folder.path.glob("*.tar*"), *(tool.iterdir() if tool.is_dir() else ())]
-    for path in found:
-        yield visible(path.relative_to(folder.path).as_posix())
 
 
 def _is_inside(name: str) -> bool:

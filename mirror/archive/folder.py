@@ -16,7 +16,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-__all__ = ["SUM_LIMIT", "Folder"]
+__all__ = ["SUM_LIMIT", "TOOL_FOLDER", "Folder"]
+
+TOOL_FOLDER: Final = "tool"
+"""Where bundlectl itself lies."""
 
 SUM_LIMIT: Final = 32 * 1024 * 1024
 """Bytes of a sum file; a volume of 100,000 members has one of 18 MB."""
@@ -77,6 +80,17 @@ class Folder:
             entries = list(os.scandir(self.path)) if self.path.is_dir() else []
             return sorted(entry.name for entry in entries if entry.is_file(follow_symlinks=False))
 
+    def taken(self) -> list[str]:
+        """Paths of what somebody who follows the manual unpacks with the volumes or installs as the tool, sorted.
+
+        Raises:
+            StoreError: it cannot be read.
+        """
+        tool = self.path / TOOL_FOLDER
+        with mapped_errors(self.path, action="read"):
+            found = [*self.path.glob("*.tar*"), *(tool.iterdir() if tool.is_dir() else ())]
+        return sorted(path.relative_to(self.path).as_posix() for path in found)
+
     def size(self, name: str) -> int | None:
         """Bytes of a file; None when there is none.
 
@@ -97,11 +111,12 @@ class Folder:
             raise MissingError("is not there", artifact=str(self.path / name), hint="copy the whole folder")
         return read_small(self.path / name, limit=limit, artifact=str(self.path / name))
 
-    def write(self, name: str, data: bytes) -> None:
-        """Write a small file, whole or not at all.
+    def write(self, name: str, data: bytes | Iterator[bytes]) -> None:
+        """Write a file, whole or not at all.
 
         Raises:
             StoreError: it cannot be written.
+            BundlectlError: what ``data`` raises.
         """
         write_atomically(self.path / name, data, scratch=self.path)
 

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 from contextlib import closing
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from bundlectl.errors import BundlectlError, ContentError, InterruptError
+from mirror.archive.checking import check_file
 from mirror.archive.output import PartialVolume
 from mirror.archive.plan import Literal, Span
 from mirror.archive.reading_ahead import ReadingAhead
 from mirror.archive.sums import VolumeSum, sum_name, volume_name
-from mirror.filesystem import mapped_errors
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -72,17 +71,14 @@ class VolumeWriter:
         return found if right and self._folder.size(name) == volume.size else None
 
     def _is_right(self, volume: Volume) -> VolumeSum | None:
-        """Like `finished`, and its bytes are those that the sum file states: media lie."""
+        """Like `finished`, and its bytes are those that they must be, and that the sum file states: media lie."""
         found = self.finished(volume)
         if found is None:
             return None
-        path = self._folder.path / found.name
-        hasher = hashlib.sha256()
-        with mapped_errors(path, action="read"), path.open("rb", buffering=0) as file:
-            while data := file.read(_CHUNK):
-                self._check()
-                hasher.update(data)
-        return found if hasher.hexdigest() == found.sha256.encoded else None
+        wrong, sha256 = check_file(
+            self._plan, volume, self._folder.path / found.name, progress=lambda _: None, cancelled=self._cancelled
+        )
+        return found if not wrong and sha256 == found.sha256 else None
 
     def write(self, volumes: Sequence[Volume]) -> Iterator[tuple[VolumeSum, bool]]:
         """Write volumes in order, but for those that are there; yields each, and whether it was there.

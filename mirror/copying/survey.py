@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
     from mirror.copying.root import Root
     from mirror.oci.digest import Digest
-    from mirror.oci.repository import Repository
+    from mirror.oci.repository import ReadRepository, Repository
 
-__all__ = ["Estimate", "Surveyed", "estimate", "holds", "survey"]
+__all__ = ["Estimate", "Surveyed", "estimate", "holds", "survey", "unlisted"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,18 +157,25 @@ def _is_whole(root: Root, tagged: Digest) -> bool:
     present = {root.descriptor.digest, tagged, *(item.descriptor.digest for item in root.referrers if item.tag)}
     referrers = {item.descriptor.digest for item in root.referrers} - present
     needed = {*root.manifests, *referrers} - present
-    return all(root.target.has(Descriptor("", item, 0)) for item in needed) and _are_listed(root, referrers)
-
-
-def _are_listed(root: Root, referrers: set[Digest]) -> bool:
-    """Whether the target lists them: where it has no such API, a run may have been cut before it wrote that down."""
-    missing = set(referrers)
     subjects = [root.descriptor.digest, *root.manifests, *(item.descriptor.digest for item in root.referrers)]
+    there = all(root.target.has(Descriptor("", item, 0)) for item in needed)
+    return there and not unlisted(root.target, referrers, subjects)
+
+
+def unlisted(target: ReadRepository, referrers: Iterable[Digest], subjects: Iterable[Digest]) -> set[Digest]:
+    """Those of ``referrers`` that a repository lists with none of ``subjects``, where clients look for signatures.
+
+    A registry that has no such API lists them under a tag, and a run may have been cut before it wrote that.
+
+    Raises:
+        ContentError, RegistryError, TransportError: the registry does not say.
+    """
+    missing = set(referrers)
     for subject in dict.fromkeys(subjects):
         if not missing:
             break
-        missing.difference_update(item.digest for item in root.target.referrers(subject))
-    return not missing
+        missing.difference_update(item.digest for item in target.referrers(subject))
+    return missing
 
 
 @dataclass(slots=True, kw_only=True)

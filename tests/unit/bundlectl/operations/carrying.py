@@ -4,23 +4,24 @@ from __future__ import annotations
 
 import datetime as dt
 import shutil
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from bundlectl.errors import BundlectlError
 from bundlectl.events import Notice
 from bundlectl.operations import Inventory, SourceRequest, take_inventory
-from bundlectl.operations.exporting import ExportReport, ExportSettings, export, plan_export
+from bundlectl.operations.exporting import ExportSettings, export, plan_export
 from bundlectl.operations.importing import ImportReport, import_into_registry, import_into_store
 from bundles.archive import open_archive
 from bundles.belief import Belief
 from mirror.layout import Store
 from mirror.oci.digest import Digest
+from tests.unit.bundlectl.operations.signed import push_image
 from tests.unit.bundles.signed_documents import BY_KEY, SIGNER
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from bundlectl.operations.export_report import ExportReport
     from bundles.plan import Naming
     from mirror.archive.reading import VolumeSet
     from tests.unit.bundlectl.operations.site import Site
@@ -119,8 +120,17 @@ class Carrier:
     def copied(self, name: str = "copy") -> Path:
         return shutil.copytree(self.out, self.site.folder / name)
 
-    def at(self, day: int, **more: Any) -> ExportSettings:
-        return replace(self.settings(**more), issued=NOW + dt.timedelta(days=day))
+    def moved_names(self, folder: Path) -> tuple[Path, Path]:
+        """Two archives that give one name to two contents, the second a month later."""
+        target = self.site.target.host
+        archives = []
+        for number in (0, 1):
+            with self.site.session() as session:
+                push_image(session.target(target).repository("moving/image"), f"content {number}".encode())
+            lock = self.site.lock_file(f"image:{target}/moving/image:v1")
+            archives.append(folder / f"moves-{number}")
+            self.export(lock, folder=archives[-1], name="moves", issued=NOW + dt.timedelta(days=30 * number))
+        return archives[0], archives[1]
 
 
 def contents(folder: Path, *, suffix: str = "") -> dict[str, bytes]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bundlectl.operations import Inventory, diff, take_inventory
-from bundlectl.operations.exporting import ExportReport, ExportSettings, export
+from bundlectl.operations.exporting import ExportSettings, export
 from bundlectl.operations.importing import ImportReport, import_into_registry, import_into_store
 from bundlectl.operations.taking_stock import load_inventory
 from bundles.archive import find_inventory
@@ -22,6 +22,7 @@ from tests.unit.bundles.signed_documents import BY_KEY, SIGNER
 
 if TYPE_CHECKING:
     from bundlectl.operations import Difference
+    from bundlectl.operations.export_report import ExportReport
     from tests.unit.bundlectl.operations.site import Site
 
 OLD = "eks-d:1-33"

@@ -19,7 +19,6 @@ from mirror.oci.digest import Digest
 from mirror.oci.mediatype import EMPTY_DIGEST
 from registry_fixtures.faults import Fault, Refuse
 from tests.unit.bundlectl.operations.carrying import NOW, OFF, RELEASE, Carrier, contents, flip
-from tests.unit.bundlectl.operations.signed import push_image
 from tests.unit.bundles.signed_documents import BY_OTHER_KEY
 from tests.unit.mirror.archive.archives import noise
 
@@ -180,7 +179,7 @@ def test_the_lock_of_another_signed_archive_is_not_taken_for_this_ones(carrier: 
 
 
 def test_an_older_archive_moves_no_name_back_unless_it_may(carrier: Carrier, tmp_path: Path) -> None:
-    old, new = moved_names(carrier, tmp_path)
+    old, new = carrier.moved_names(tmp_path)
     for bring in (carrier.import_, carrier.push):
         assert bring(new).exit_code == 0  # type: ignore[operator]
         before = carrier.tags()
@@ -195,19 +194,6 @@ def test_an_older_archive_moves_no_name_back_unless_it_may(carrier: Carrier, tmp
     assert carrier.push(old).exit_code == carrier.push(new).exit_code == 0
 
 
-def moved_names(carrier: Carrier, folder: Path) -> tuple[Path, Path]:
-    """Two archives that give one name to two contents, the second a month later."""
-    target = carrier.site.target.host
-    archives = []
-    for number in (0, 1):
-        with carrier.site.session() as session:
-            push_image(session.target(target).repository("moving/image"), f"content {number}".encode())
-        lock = carrier.site.lock_file(f"image:{target}/moving/image:v1")
-        archives.append(folder / f"moves-{number}")
-        carrier.export(lock, folder=archives[-1], name="moves", issued=NOW + dt.timedelta(days=30 * number))
-    return archives[0], archives[1]
-
-
 def test_the_same_content_again_is_no_step_back(carrier: Carrier) -> None:
     later = carrier.site.folder / "later"
     carrier.export(folder=later, issued=NOW + dt.timedelta(days=9))
@@ -216,7 +202,7 @@ def test_the_same_content_again_is_no_step_back(carrier: Carrier) -> None:
 
 
 def test_another_machine_learns_from_the_registry_what_was_imported(carrier: Carrier, tmp_path: Path) -> None:
-    old, new = moved_names(carrier, tmp_path)
+    old, new = carrier.moved_names(tmp_path)
     carrier.site.memory = tmp_path / "one machine"
     carrier.push(new)
     carrier.site.memory = tmp_path / "another machine"
@@ -228,7 +214,7 @@ def test_another_machine_learns_from_the_registry_what_was_imported(carrier: Car
 
 
 def test_where_the_registry_keeps_no_record_this_machine_does(carrier: Carrier, tmp_path: Path) -> None:
-    old, new = moved_names(carrier, tmp_path)
+    old, new = carrier.moved_names(tmp_path)
     carrier.site.memory = tmp_path / "machine"
     carrier.site.target.faults.add(Fault(Refuse(403), path="*/bundlectl/imports/*"))
     try:

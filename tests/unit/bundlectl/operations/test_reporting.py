@@ -26,6 +26,7 @@ from bundles.reporting.page import render_page
 from bundles.reporting.spreadsheet import render_csv
 from mirror.oci.digest import Digest
 from mirror.oci.manifest import canonical_json
+from registry_fixtures.faults import Fault, Refuse
 from signing.identity import TrustAnchors
 from tests.unit.bundles.signed_documents import KEY, OTHER_SIGNER, SIGNER
 
@@ -162,6 +163,14 @@ def test_what_cannot_be_pinned_is_in_the_report_and_in_the_exit_code(site: Site)
     assert made.exit_code == 4
     assert [item.reference for item in made.unpinned] == ["public.ecr.aws/eks-distro/absent:v1"]
     assert told(made).startswith("stop: 1 artifact could not be pinned")
+
+
+def test_what_a_registry_says_of_a_refusal_does_not_break_the_report(site: Site) -> None:
+    body = b'{"errors":[{"code":"DENIED","message":"half of a pair \\ud800"}]}'
+    site.source.faults.add(Fault(Refuse(403, body=body), path="*/pause/*"))
+    made = report(site, *SOURCES)
+    assert [item.error.partition("half of a pair ")[2][:1] for item in made.unpinned] == ["\ufffd"]
+    assert render_json(made)
 
 
 def test_new_changed_and_same_are_told_apart_by_the_inventory_of_the_site(site: Site) -> None:

@@ -16,7 +16,7 @@ from bundlectl.operations.locking import lock_sources
 from bundlectl.operations.packing import Packing
 from bundlectl.operations.rooting import Rooting
 from bundles.inventory import sign_inventory
-from bundles.needs import locked_names
+from bundles.needs import locked_names, tag_name
 from bundles.plan import Naming
 from mirror.layout import Store
 from mirror.oci.artifact import file_tag, wrap_document
@@ -136,6 +136,16 @@ def test_what_was_pushed_is_there_too_and_cannot_call_itself_a_file_of_upstream(
     assert pushed.digest in after.blobs
     assert forged.digest in after.blobs
     assert {key: after.refs[key] for key in before.refs} == before.refs
+
+
+@pytest.mark.parametrize("documents", ["bundlectl/manifests", "bundlectl/release-manifests"])
+def test_a_document_is_called_as_upstream_wherever_a_product_keeps_it(documents: str) -> None:
+    found = wrap_document(b"a document", url="https://site.example/a.yaml")
+    url = ("https://site.example/a.yaml", Digest.of(b"a document"))
+    for place in (documents, f"host:5000/{documents}", f"host:5000/eks/prefix/{documents}"):
+        assert tag_name(place, "a", found.manifest) == url
+    root = found.manifest.descriptor.digest
+    assert tag_name(f"host:5000/x{documents}", "a", found.manifest) == (f"host:5000/x{documents}:a", root)
 
 
 @pytest.mark.usefixtures("filled")
