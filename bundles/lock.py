@@ -325,6 +325,7 @@ class Lock:
             excluded=tuple(Excluded(item["reference"], item["reason"]) for item in document["excluded"]),
             weakened=tuple(document["weakened"]),
         )
+        del document  # 25 MB of a lock of 50,000 blobs, and what follows makes as much again
         lock._check(origin=origin)
         # Duplicate keys, lists out of order and the like would let two readers see two locks.
         if canonical_json(lock._document()) != raw:

@@ -14,10 +14,20 @@ from signing.manifest import EXCLUDES_ANNOTATION, encode_excludes
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from bundles.schema.package_bundle import BundledPackage, PackageVersion
+    from bundles.schema.package_bundle import BundledPackage, PackageBundle, PackageVersion
     from signing.canonical_json import Value
 
-__all__ = ["BundleName", "check_dependencies", "render_package_bundle"]
+__all__ = [
+    "LATEST",
+    "BundleName",
+    "check_dependencies",
+    "find_package",
+    "find_version",
+    "render_package_bundle",
+]
+
+LATEST: Final = "latest"
+"""The version that stands for the first one listed."""
 
 _NAME: Final = re.compile(
     r"v([1-9][0-9]{0,2}-[1-9][0-9]{0,3})-([0-9]{1,18}|[0-9]{4}-[0-9]{2}-[0-9]{2}-[0-9]{1,18})", re.ASCII
@@ -51,6 +61,20 @@ class BundleName:
     def kube_version(self) -> str:
         """The minor version of Kubernetes that it is for, such as ``1.33``."""
         return self.channel.replace("-", ".")
+
+
+def find_package(bundle: PackageBundle, name: str) -> BundledPackage | None:
+    """The first package of this name in a bundle, whatever its case (``domain.md`` 5.2)."""
+    wanted = name.lower()
+    return next((package for package in bundle.spec.packages if package.name.lower() == wanted), None)
+
+
+def find_version(package: BundledPackage, wanted: str = "") -> PackageVersion | None:
+    """The first version with this name or digest; the first of all for ``latest`` and for none asked for."""
+    versions = package.source.versions
+    if wanted in ("", LATEST):
+        return next(iter(versions), None)
+    return next((version for version in versions if wanted in (version.name, version.digest)), None)
 
 
 def render_package_bundle(

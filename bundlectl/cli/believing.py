@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from signing.identity import NamedKey
     from signing.policy import Policy
 
-__all__ = ["Trust", "build_trust", "key_loader"]
+__all__ = ["Trust", "build_trust", "key_loader", "since_anchors"]
 
 _LIMIT: Final = 4 * 1024 * 1024
 _EKSA_PUBLIC_KEY: Final = "EKSA_PUBLIC_KEY"
@@ -132,6 +132,26 @@ def key_loader(invocation: Invocation, trust: TrustOptions) -> LoadKey:
         return load_public_key(key, build_key_access(invocation, pkcs11=trust, offline=trust.offline))
 
     return load
+
+
+def since_anchors(invocation: Invocation, key: str, trust: TrustOptions, *, given: bool) -> TrustAnchors | None:
+    """Who must have signed the inventory of a site; None to look at no signature.
+
+    Args:
+        invocation: for the environment.
+        key: of ``--since-key``.
+        trust: how keys are reached.
+        given: whether there is an inventory.
+
+    Raises:
+        UsageError: there is none, or the key is of no form that is known.
+        KeyProviderError: the key cannot be read.
+    """
+    if not key:
+        return None
+    if not given:
+        raise UsageError("--since-key says who signed an inventory, and none is given", hint="name it with --since")
+    return TrustAnchors(keys=(key_loader(invocation, trust)(key),))
 
 
 def _package_key(invocation: Invocation) -> NamedKey | None:

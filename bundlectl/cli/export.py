@@ -15,6 +15,7 @@ from bundlectl.cli.options import (
     FormatOptions,
     OriginOptions,
     SelectionOptions,
+    SinceKey,
     SourceOptions,
     Sources,
     TransportOptions,
@@ -28,6 +29,7 @@ from bundlectl.errors import UsageError
 if TYPE_CHECKING:
     from bundles.inventory import Inventory
     from mirror.oci.digest import Digest
+    from signing.identity import TrustAnchors
     from signing.signature import Signer
 
 __all__ = ["register"]
@@ -97,6 +99,7 @@ def register(app: typer.Typer) -> None:
         form: FormatOptions,
         split_size: SplitSize = "4GiB",
         since: Since = (),
+        since_key: SinceKey = "",
         parity: Parity = 0,
         volumes: Volumes = "",
         with_tool: WithTool = "",
@@ -120,13 +123,15 @@ def register(app: typer.Typer) -> None:
         signer = _signer(invocation, key, trust)
         request = build_request(invocation, sources, selection=selection, origin=source, trust=trust, follow=follow)
         connection = build_connection(invocation, transport, origin=origin, trust=trust)
+        from bundlectl.cli.believing import since_anchors  # noqa: PLC0415 -- not for --help
         from bundlectl.operations import exporting  # noqa: PLC0415 -- not for --help
 
+        anchors = since_anchors(invocation, since_key, trust, given=bool(since))
         settings = exporting.ExportSettings(
             issued=current_time(invocation.start.environment),
             name=name or None,
             split_size=parse_size(split_size, "--split-size"),
-            since=tuple(_inventory(invocation, path) for path in since),
+            since=tuple(_inventory(invocation, path, anchors) for path in since),
             parity=parity,
             volumes=_numbers(volumes),
             tool=_tool(with_tool),
@@ -159,10 +164,15 @@ def _numbers(text: str) -> frozenset[int]:
     return frozenset(found)
 
 
-def _inventory(invocation: Invocation, path: Path) -> "tuple[Inventory, Digest]":
+def _inventory(invocation: Invocation, path: Path, anchors: "TrustAnchors | None") -> "tuple[Inventory, Digest]":
     from bundlectl.operations.taking_stock import load_inventory  # noqa: PLC0415 -- not for --help
 
-    inventory, _, digest = load_inventory(path, None)
+    inventory, proof, digest = load_inventory(path, anchors)
+    if proof is None:
+        told = (
+            "whoever carried it here could have made it claim what the site lacks; name who signed it with --since-key"
+        )
+        invocation.console.note(f"{path}: nobody vouches for it: {told}")
     invocation.console.detail(f"{path}: {len(inventory.blobs):,} blobs that {inventory.name} has")
     return inventory, digest
 

@@ -47,7 +47,7 @@ def register(app: typer.Typer) -> None:
         examples=(
             "bundlectl import /media/usb/eks-a --store /data/store --key transfer.pub",
             "bundlectl import /media/usb/eks-a --to harbor.example.com/eks --key transfer.pub",
-            "bundlectl import /media/a/eks-a /media/b/eks-a --store /data/store --policy site-policy.yaml",
+            "bundlectl import /media/a/eks-a /media/b/eks-a --store /data/store --key transfer.pub --policy site.yaml",
         ),
     )
     def import_(

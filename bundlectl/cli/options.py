@@ -29,6 +29,7 @@ __all__ = [
     "Pkcs11Module",
     "Provider",
     "SelectionOptions",
+    "SinceKey",
     "SourceOptions",
     "Sources",
     "StoreDirectory",
@@ -201,6 +202,16 @@ Follow = Annotated[
     ),
 ]
 
+SinceKey = Annotated[
+    str,
+    option(
+        "--since-key",
+        metavar="KEY",
+        show_default=False,
+        help="Who must have signed the inventories of --since: the site's key. Without it no signature is asked for.",
+    ),
+]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OriginOptions(OptionGroup):
@@ -280,7 +291,7 @@ class TrustOptions(OfflineOptions):
         ),
     ] = ""
     allow_rollback: Annotated[
-        bool, option("--allow-rollback", help="Let the latest be older than what the store has seen.")
+        bool, option("--allow-rollback", help="Let the latest, or an archive, be older than what was there before.")
     ] = False
 
 

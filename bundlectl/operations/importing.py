@@ -117,7 +117,7 @@ def import_into_store(
     Raises:
         VerificationError: nobody is named who must have signed it, or they did not; or it would move names back.
         ContentError, MissingError: there is no archive, or it is not as it was written.
-        StoreError: the store cannot be written, or the disk is too small.
+        StoreError: the store cannot be written, the disk is too small, or another import is at it.
         InterruptError: cancelled; the same call resumes.
     """
     if name:
@@ -167,13 +167,14 @@ def import_into_registry(
         VerificationError: nobody is named who must have signed it, or they did not; or it would move names back.
         ContentError, MissingError: there is no archive, or it is not as it was written.
         RegistryError, TransportError: the target refuses everything, or cannot be reached.
+        StoreError: the state directory cannot be written, or another import from here is at it.
         InterruptError: cancelled; the same call resumes.
     """
     run = _Import(request, paths, session)
     registry = session.target(target.registry)
     content = RegistryContent(registry, target, session)
     locked = run.repaired_lock(run.lock(content), content)
-    memory = RegistryMemory(registry, target, session)
+    memory = RegistryMemory(registry, target, session, create_projects=create_projects is not None)
 
     def ready(plan: TargetPlan) -> None:
         memory.change(partial(run.hold_forward, names_of(plan)))

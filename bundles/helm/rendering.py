@@ -43,6 +43,7 @@ class Rendering:
         kube_version: what ``.Capabilities.KubeVersion`` says; Helm's own default when empty.
         values: laid over the chart's, such as ``sourceRegistry`` for AWS's packages.
         namespace: what ``.Release.Namespace`` says.
+        release: what ``.Release.Name`` says.
         definitions: whether the chart's ``crds/`` are among the documents.
     """
 
@@ -52,6 +53,7 @@ class Rendering:
     kube_version: str = ""
     values: Mapping[str, object] | None = None
     namespace: str = "bundlectl"
+    release: str = "bundlectl"
     definitions: bool = False
 
 
@@ -91,7 +93,7 @@ def _template(archive: Path, program: Path, label: str, rendering: Rendering) ->
     with tempfile.TemporaryDirectory(prefix="bundlectl-helm-") as home:
         values = Path(home, "values.json")
         values.write_bytes(canonical_json(dict(rendering.values or {})))
-        command = [str(program), "template", "bundlectl", str(archive), "--values", str(values)]
+        command = [str(program), "template", rendering.release, str(archive), "--values", str(values)]
         command += ["--namespace", rendering.namespace]
         command += ["--include-crds"] if rendering.definitions else []
         if rendering.kube_version:

@@ -83,13 +83,15 @@ class Folder:
     def taken(self) -> list[str]:
         """Paths of what somebody who follows the manual unpacks with the volumes or installs as the tool, sorted.
 
+        Not what is hidden: no pattern of a shell takes it, and computers of Apple leave such files everywhere.
+
         Raises:
             StoreError: it cannot be read.
         """
         tool = self.path / TOOL_FOLDER
         with mapped_errors(self.path, action="read"):
             found = [*self.path.glob("*.tar*"), *(tool.iterdir() if tool.is_dir() else ())]
-        return sorted(path.relative_to(self.path).as_posix() for path in found)
+        return sorted(path.relative_to(self.path).as_posix() for path in found if not path.name.startswith("."))
 
     def size(self, name: str) -> int | None:
         """Bytes of a file; None when there is none.

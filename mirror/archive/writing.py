@@ -71,14 +71,15 @@ class VolumeWriter:
         return found if right and self._folder.size(name) == volume.size else None
 
     def _is_right(self, volume: Volume) -> VolumeSum | None:
-        """Like `finished`, and its bytes are those that they must be, and that the sum file states: media lie."""
+        """Like `finished`, and all bytes of both files are what they must be: media lie."""
         found = self.finished(volume)
         if found is None:
             return None
         wrong, sha256 = check_file(
             self._plan, volume, self._folder.path / found.name, progress=lambda _: None, cancelled=self._cancelled
         )
-        return found if not wrong and sha256 == found.sha256 else None
+        right = VolumeSum.of(self._plan, volume, archive=self._archive, name=found.name, sha256=sha256)
+        return found if not wrong and found == right else None
 
     def write(self, volumes: Sequence[Volume]) -> Iterator[tuple[VolumeSum, bool]]:
         """Write volumes in order, but for those that are there; yields each, and whether it was there.

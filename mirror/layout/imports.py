@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 
 __all__ = ["ImportsFile"]
 
-_LIMIT: Final = 256 * 1024 * 1024
+_LIMIT: Final = 32 * 1024 * 1024
+"""Bytes; of 150,000 names."""
 
 
 class ImportsFile:

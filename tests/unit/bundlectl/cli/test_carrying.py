@@ -115,6 +115,33 @@ NONSENSE = (
 )
 
 
+def test_an_inventory_that_was_exchanged_on_its_way_is_refused_with_the_sites_key(
+    bundlectl: Callable[..., Ran], store: Path, keys: tuple[Path, Path], tmp_path: Path
+) -> None:
+    theirs, ours = keys
+    assert bundlectl("keys", "generate", tmp_path / "site.key").exit_code == 0
+    since, place, page = tmp_path / "since.json.gz", tmp_path / "archive", tmp_path / "r.html"
+    export = ("export", f"store:{store}", "--to", place, "--since", since, "--dry-run")
+    report = ("report", f"store:{store}", "--out", page, "--since", since)
+    checked_with = ("--since-key", tmp_path / "site.key.pub")
+
+    assert bundlectl("inventory", f"store:{store}", "--out", since, "--key", tmp_path / "site.key").exit_code == 0
+    ran = bundlectl(*export, *checked_with)
+    assert (ran.exit_code, "nobody vouches" in ran.err) == (0, False)
+    ran = bundlectl(*report, *checked_with)
+    assert (ran.exit_code, "inventory's word" in ran.out) == (0, False)
+    page.unlink()
+
+    for signed in (("--key", theirs), ()):
+        assert bundlectl("inventory", f"store:{store}", "--out", since, *signed).exit_code == 0
+        for command in (export, report):
+            ran = bundlectl(*command, *checked_with)
+            assert ran.exit_code == 3, ran.err
+        assert "nobody vouches for it" in bundlectl(*export).err
+    assert not page.exists()
+    assert bundlectl("export", f"store:{store}", "--to", place, "--since-key", ours).exit_code == 2
+
+
 def test_what_makes_no_sense_is_wrong_usage(
     bundlectl: Callable[..., Ran], store: Path, keys: tuple[Path, Path], tmp_path: Path
 ) -> None:

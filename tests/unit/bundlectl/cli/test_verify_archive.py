@@ -207,6 +207,14 @@ def test_what_lies_beside_the_volumes_is_checked_too(check: Callable[..., Any], 
     assert (exit_code, named(found, "missing")) == (4, ["SHA256SUMS", TOOL])
 
 
+@pytest.mark.parametrize("name", ["release-0000.tar", "release-0001.tar.gz", "tool/sitecustomize.py"])
+def test_what_somebody_put_beside_what_was_signed_is_told(check: Callable[..., Any], archive: Path, name: str) -> None:
+    (archive / name).write_bytes(b"to be unpacked or run")
+    (archive / "._release-0001.tar").write_bytes(b"what a computer of Apple leaves")
+    exit_code, found = check()
+    assert (exit_code, named(found, "different")) == (3, [name])
+
+
 @pytest.mark.parametrize("kind", ["another sum", "a way out", "not a list"])
 def test_checksums_that_are_not_right_are_found(check: Callable[..., Any], archive: Path, kind: str) -> None:
     sums = archive / "SHA256SUMS"

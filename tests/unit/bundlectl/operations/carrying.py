@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import shutil
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from bundlectl.errors import BundlectlError
@@ -13,6 +14,7 @@ from bundlectl.operations.exporting import ExportSettings, export, plan_export
 from bundlectl.operations.importing import ImportReport, import_into_registry, import_into_store
 from bundles.archive import open_archive
 from bundles.belief import Belief
+from bundles.inventory import open_inventory
 from mirror.layout import Store
 from mirror.oci.digest import Digest
 from tests.unit.bundlectl.operations.signed import push_image
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
     from mirror.archive.reading import VolumeSet
     from tests.unit.bundlectl.operations.site import Site
 
-__all__ = ["NOW", "RELEASE", "SMALL", "Carrier", "contents", "flip"]
+__all__ = ["NOW", "RELEASE", "SMALL", "Carrier", "contents", "flip", "redated"]
 
 RELEASE: Final = "eks-d:1-33"
 PACKAGES: Final = "packages:1-33"
@@ -131,6 +133,14 @@ class Carrier:
             archives.append(folder / f"moves-{number}")
             self.export(lock, folder=archives[-1], name="moves", issued=NOW + dt.timedelta(days=30 * number))
         return archives[0], archives[1]
+
+
+def redated(folder: Path, issued: dt.datetime) -> Path:
+    """The same archive as somebody without a key would date it."""
+    (path,) = folder.glob("*.inventory.json")
+    inventory, _ = open_inventory(path.read_bytes(), None, origin="x")
+    path.write_bytes(replace(inventory, issued=issued).to_bytes())
+    return folder
 
 
 def contents(folder: Path, *, suffix: str = "") -> dict[str, bytes]:

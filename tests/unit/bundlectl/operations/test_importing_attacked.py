@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,7 +13,7 @@ from bundles.archive import open_archive
 from bundles.inventory import open_inventory
 from bundles.plan import Naming
 from mirror.layout import Store
-from tests.unit.bundlectl.operations.carrying import NOW, OFF, RELEASE, Carrier
+from tests.unit.bundlectl.operations.carrying import NOW, OFF, RELEASE, Carrier, redated
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,14 +28,6 @@ def carrier(site: Site) -> Carrier:
     made = Carrier(site)
     made.export()
     return made
-
-
-def redated(folder: Path, issued: dt.datetime) -> Path:
-    """The same archive as somebody without a key would date it."""
-    (path,) = folder.glob("*.inventory.json")
-    inventory, _ = open_inventory(path.read_bytes(), None, origin="x")
-    path.write_bytes(replace(inventory, issued=issued).to_bytes())
-    return folder
 
 
 # Who may push to the registry
@@ -141,13 +132,6 @@ def test_two_archives_of_one_second_do_not_take_each_others_names(carrier: Carri
         carrier.import_(old, belief=OFF)
 
 
-def test_an_export_does_not_sign_a_date_that_somebody_wrote_onto_the_medium(carrier: Carrier) -> None:
-    redated(carrier.out, NOW + dt.timedelta(days=900))
-    carrier.export()
-    (path,) = carrier.out.glob("*.inventory.json")
-    assert open_inventory(path.read_bytes(), None, origin="x")[0].issued == NOW
-
-
 # Who types
 
 
@@ -155,17 +139,6 @@ def test_a_name_that_no_collection_can_have_is_refused_before_anything_is_writte
     error = carrier.refused(name="../up")
     assert isinstance(error, UsageError)
     assert not carrier.here.exists()
-
-
-def test_a_tool_is_not_written_through_a_link_that_lies_on_the_medium(carrier: Carrier, tmp_path: Path) -> None:
-    tool, elsewhere, medium = tmp_path / "install.py", tmp_path / "elsewhere", tmp_path / "medium"
-    tool.write_bytes(b"print()")
-    elsewhere.mkdir()
-    medium.mkdir()
-    (medium / "tool").symlink_to(elsewhere)
-    with pytest.raises(StoreError, match="leads out"):
-        carrier.export(folder=medium, tool={"tool/install.py": tool})
-    assert not list(elsewhere.iterdir())
 
 
 def test_what_is_checked_of_a_medium_is_what_is_imported(carrier: Carrier, monkeypatch: pytest.MonkeyPatch) -> None:

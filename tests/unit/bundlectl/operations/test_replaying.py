@@ -113,6 +113,14 @@ def test_what_is_allowed_is_what_is_remembered_then() -> None:
     held(2, back, a=b"between")
 
 
+def test_what_is_allowed_makes_nothing_older_that_it_does_not_move() -> None:
+    known = held(5, a=b"new", b=b"same")
+    back = held(1, known, allowed=True, a=b"old", b=b"same")
+    assert back.names["registry.example/b:v1"] == known.names["registry.example/b:v1"]
+    with pytest.raises(VerificationError):
+        held(4, back, b=b"another")
+
+
 def test_of_many_names_a_few_are_told() -> None:
     names = {f"n{number}": b"new" for number in range(20)}
     known = held(5, **names)

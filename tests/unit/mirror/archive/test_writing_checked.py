@@ -37,3 +37,15 @@ def test_a_volume_whose_sum_file_was_made_to_fit_is_written_again(tmp_path: Path
     archive.folder.write(sum_name(name), forged.to_bytes())
     archive.write()
     assert archive.file(1).read_bytes() == right
+
+
+def test_a_sum_file_that_misplaces_a_member_is_written_again(tmp_path: Path) -> None:
+    archive = Archive(tmp_path, [100, 100])
+    archive.write()
+    name = sum_name(archive.file(1).name)
+    right = archive.folder.read(name, limit=10_000)
+    wrong = right.replace(b'"offset":512', b'"offset":513')
+    assert wrong != right
+    archive.folder.write(name, wrong)
+    archive.write()
+    assert archive.folder.read(name, limit=10_000) == right
