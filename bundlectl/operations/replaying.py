@@ -38,7 +38,8 @@ __all__ = ["IMPORTS_REPOSITORY", "ImportMemory", "RegistryMemory", "StoreMemory"
 _TAG: Final = "latest"
 _TYPE: Final = "application/vnd.bundlectl.imports.v1+json"
 _TIME: Final = "%Y-%m-%dT%H:%M:%SZ"
-_LIMIT: Final = 256 * 1024 * 1024
+_LIMIT: Final = 32 * 1024 * 1024
+"""Bytes; of 150,000 names. Whoever may push to the registry can make JSON that takes twenty times as much."""
 _SHOWN: Final = 5
 _EMPTY_JSON: Final = b"{}"
 
@@ -112,7 +113,7 @@ def hold_forward(
         known: what the target remembers.
         signed: whether its signature was checked. Otherwise anybody may have dated it: it moves nothing that a
             signed one brought, and what it brings keeps no signed one out.
-        allowed: let it be older; then it is what is remembered.
+        allowed: let it be older; then that is remembered of what it moves back.
 
     Raises:
         VerificationError: it is not later than what moved a name before.
@@ -123,8 +124,9 @@ def hold_forward(
         frozenset() if signed else frozenset(names),
     )
     back = sorted(name for name in names if known.forbids(name, fresh))
-    if not back or allowed:
-        return known.changed(fresh) if allowed else known.joined(fresh)
+    if allowed or not back:
+        moved = ImportMemory({name: fresh.names[name] for name in back}, fresh.unsigned.intersection(back))
+        return known.joined(fresh).changed(moved)
     more = f" and {len(back) - _SHOWN} more" if len(back) > _SHOWN else ""
     if signed:
         told = f"was issued {issued}, and would move back what a later archive, or one of the same second, brought"
@@ -186,9 +188,14 @@ class RegistryMemory:
         registry: the target.
         naming: how things are called there.
         session: its state directory is the second place; told where the first cannot be used.
+        create_projects: make the project that the first place lies in (Harbor), if it is missing; for nobody to see.
     """
 
-    def __init__(self, registry: RemoteRegistry, naming: Naming, session: Session) -> None:
+    def __init__(
+        self, registry: RemoteRegistry, naming: Naming, session: Session, *, create_projects: bool = False
+    ) -> None:
+        self._registry = registry
+        self._create_projects = create_projects
         self._repository = registry.repository(naming.own(IMPORTS_REPOSITORY))
         self._session = session
         folder = session.connection.memory
@@ -266,7 +273,15 @@ class RegistryMemory:
         )
         return ImportMemory.from_bytes(raw, origin=self._repository.name)
 
+    def _make_project(self) -> None:
+        harbor = self._registry.harbor
+        if self._create_projects and harbor is not None:
+            project = self._registry.profile.project_of(self._repository.name.partition("/")[2])
+            if not harbor.has_project(project):
+                harbor.create_project(project)
+
     def _push(self, raw: bytes) -> None:
+        self._make_project()
         config = Descriptor(EMPTY, Digest.parse(EMPTY_DIGEST), len(_EMPTY_JSON))
         layer = Descriptor(_TYPE, Digest.of(raw), len(raw))
         document: dict[str, Any] = {

@@ -1,0 +1,372 @@
+"""The API server of one cluster: JSON in, JSON out. The official client's transport, and nothing else of it."""
+
+from __future__ import annotations
+
+import json
+import re
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final, Literal
+from urllib.parse import quote, urlencode
+
+from urllib3 import Timeout
+from urllib3.exceptions import HTTPError
+
+from bundlectl.errors import BundlectlError, ConfigError
+from mirror.oci.closing import Closing
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from kubernetes.client import ApiClient
+
+__all__ = [
+    "APPLY",
+    "JSON_PATCH",
+    "MERGE",
+    "Api",
+    "ClusterError",
+    "connect",
+    "connect_in_cluster",
+    "connect_with_file",
+    "in_cluster_kubeconfig",
+    "path_of",
+]
+
+APPLY: Final = "application/apply-patch+yaml"
+MERGE: Final = "application/merge-patch+json"
+JSON_PATCH: Final = "application/json-patch+json"
+PatchType = Literal["application/apply-patch+yaml", "application/merge-patch+json", "application/json-patch+json"]
+
+_METADATA: Final = "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io"
+_ACCOUNT: Final = "/var/run/secrets/kubernetes.io/serviceaccount"
+_ADDRESS: Final = re.compile(r"<[^<>]* at 0x[0-9a-f]+>:? ?")
+_CONNECT: Final = 5.0
+_READ: Final = 30.0
+_WATCH: Final = 300
+_BODY_LIMIT: Final = 64 * 1024 * 1024
+_LINE_LIMIT: Final = 8 * 1024 * 1024
+_POOL: Final = 16
+_NOT_FOUND, _CONFLICT, _GONE = 404, 409, 410
+
+
+class ClusterError(BundlectlError):
+    """An API server refused, or did not answer. ``status`` is that of HTTP, 0 where there was no answer."""
+
+    code = "cluster"
+
+    def __init__(self, message: str, *, artifact: str, status: int, hint: str | None = None) -> None:
+        super().__init__(message, artifact=artifact, hint=hint, retryable=status in (0, 429, 500, 503, 504))
+        self.status = status
+
+    @property
+    def missing(self) -> bool:
+        """Whether there is no such object."""
+        return self.status == _NOT_FOUND
+
+    @property
+    def conflict(self) -> bool:
+        """Whether the object was changed meanwhile, or exists already."""
+        return self.status == _CONFLICT
+
+    @property
+    def gone(self) -> bool:
+        """Whether a watch asked for versions that are not kept any more."""
+        return self.status == _GONE
+
+
+class Api(Closing):
+    """One cluster. Thread-safe.
+
+    Args:
+        client: of the official library.
+        name: of the cluster, for messages.
+    """
+
+    def __init__(self, client: ApiClient, name: str) -> None:
+        self._client = client
+        self.name = name
+
+    @property
+    def server(self) -> str:
+        """The URL of the API server."""
+        return str(self._client.configuration.host)
+
+    def get(self, path: str, *, as_user: str = "", **query: str) -> dict[str, Any]:
+        """Read an object or a list.
+
+        Args:
+            path: below the server's URL.
+            as_user: whom to impersonate.
+            query: parameters.
+
+        Raises:
+            ClusterError: refused, or no answer.
+        """
+        return self._call("GET", path, None, as_user, query)
+
+    def find(self, path: str, *, as_user: str = "") -> dict[str, Any] | None:
+        """Read an object; None when there is none.
+
+        Raises:
+            ClusterError: refused, or no answer.
+        """
+        try:
+            return self.get(path, as_user=as_user)
+        except ClusterError as error:
+            if error.missing:
+                return None
+            raise
+
+    def list_metadata(self, path: str, *, as_user: str = "", **query: str) -> list[dict[str, Any]]:
+        """The metadata of the objects of a collection, without the objects.
+
+        Raises:
+            ClusterError: refused, or no answer.
+        """
+        return list(self._call("GET", path, None, as_user, query, accept=_METADATA).get("items") or ())
+
+    def create(self, path: str, body: Mapping[str, Any], *, as_user: str = "") -> dict[str, Any]:
+        """Create an object in the collection ``path``.
+
+        Raises:
+            ClusterError: refused (``conflict`` where it is there already), or no answer.
+        """
+        return self._call("POST", path, body, as_user, {})
+
+    def replace(self, path: str, body: Mapping[str, Any], *, as_user: str = "") -> dict[str, Any]:
+        """Replace an object, if it is still of the version that ``body`` says.
+
+        Raises:
+            ClusterError: refused, or no answer.
+        """
+        return self._call("PUT", path, body, as_user, {})
+
+    def patch(
+        self,
+        path: str,
+        body: object,
+        kind: PatchType = MERGE,
+        *,
+        as_user: str = "",
+        **query: str,
+    ) -> dict[str, Any]:
+        """Patch an object.
+
+        Raises:
+            ClusterError: refused, or no answer.
+        """
+        return self._call("PATCH", path, body, as_user, query, content_type=kind)
+
+    def delete(self, path: str, *, as_user: str = "") -> None:
+        """Delete an object; harmless when there is none.
+
+        Raises:
+            ClusterError: refused, or no answer.
+        """
+        try:
+            self._call("DELETE", path, None, as_user, {})
+        except ClusterError as error:
+            if not error.missing:
+                raise
+
+    def watch(self, path: str, version: str) -> Iterator[dict[str, Any]]:
+        """Follow the changes of a collection since a version, with bookmarks, for some minutes.
+
+        Raises:
+            ClusterError: refused (``gone`` where the version is too old), or the connection broke.
+        """
+        query = {
+            "watch": "true",
+            "allowWatchBookmarks": "true",
+            "resourceVersion": version,
+            "timeoutSeconds": str(_WATCH),
+        }
+        with self._mapped("GET", path), self._sent("GET", path, None, {}, query, read=_WATCH + 30) as answer:
+            for line in _lines(answer):
+                event = json.loads(line)
+                if event.get("type") == "ERROR":
+                    status = event.get("object") or {}
+                    said = str(status.get("message", "the watch ended"))[:500]
+                    raise ClusterError(said, artifact=f"{self.name}{path}", status=int(status.get("code") or 0))
+                yield event
+
+    def close(self) -> None:
+        """Close all connections, also those on which something is waited for."""
+        self._client.rest_client.pool_manager.clear()
+
+    def _call(
+        self,
+        method: str,
+        path: str,
+        body: object,
+        as_user: str,
+        query: Mapping[str, str],
+        *,
+        content_type: str = "application/json",
+        accept: str = "application/json",
+    ) -> dict[str, Any]:
+        headers = {"Accept": accept, "Content-Type": content_type, **({"Impersonate-User": as_user} if as_user else {})}
+        with self._mapped(method, path), self._sent(method, path, body, headers, query, read=_READ) as answer:
+            raw = answer.read(_BODY_LIMIT + 1)
+            if len(raw) > _BODY_LIMIT:
+                raise ClusterError("the answer is too large", artifact=f"{self.name}{path}", status=0)
+            found = json.loads(raw)
+        return found if isinstance(found, dict) else {}
+
+    @contextmanager
+    def _sent(
+        self,
+        method: str,
+        path: str,
+        body: object,
+        headers: dict[str, str],
+        query: Mapping[str, str],
+        *,
+        read: float,
+    ) -> Iterator[Any]:
+        """The answer of urllib3. The library's own way would keep every answer and load a model of it."""
+        headers = {"Accept": "application/json", "User-Agent": self._client.user_agent, **headers}
+        # This is what asks for a new token where the old one has expired.
+        self._client.update_params_for_auth(headers, [], ["BearerToken"])
+        url = self._client.configuration.host + quote(path, safe="/:") + (f"?{urlencode(query)}" if query else "")
+        answer = self._client.rest_client.pool_manager.request(
+            method,
+            url,
+            body=None if body is None else json.dumps(body).encode(),
+            headers=headers,
+            timeout=Timeout(connect=_CONNECT, read=read),
+            preload_content=False,
+            retries=False,
+            redirect=False,
+        )
+        whole = False
+        try:
+            if not 200 <= answer.status < 300:  # noqa: PLR2004 -- what HTTP calls success
+                raise ClusterError(_told(answer), artifact=f"{self.name}{path}", status=answer.status)
+            yield answer
+            whole = True
+        finally:
+            if whole:
+                answer.drain_conn()
+                answer.release_conn()
+            else:
+                answer.close()
+
+    @contextmanager
+    def _mapped(self, method: str, path: str) -> Iterator[None]:
+        artifact = f"{self.name}{path}"
+        try:
+            yield
+        except (HTTPError, OSError) as error:
+            raise ClusterError(
+                f"the API server does not answer to {method}: {_plainly(error)}", artifact=artifact, status=0
+            ) from error
+        except (ValueError, TypeError) as error:
+            raise ClusterError("the answer is not JSON", artifact=artifact, status=0) from error
+
+
+def connect(document: Mapping[str, Any], name: str) -> Api:
+    """Connect as a kubeconfig says.
+
+    Args:
+        document: of the kubeconfig.
+        name: of the cluster, for messages.
+
+    Raises:
+        ConfigError: it is malformed.
+    """
+    from kubernetes import config  # noqa: PLC0415 -- 700 models, only where a cluster is used
+    from kubernetes.client import ApiClient, Configuration  # noqa: PLC0415
+
+    settings = Configuration()
+    try:
+        config.load_kube_config_from_dict(dict(document), client_configuration=settings, persist_config=False)
+    except (config.ConfigException, OSError, ValueError, TypeError, KeyError) as error:
+        raise ConfigError(f"the kubeconfig cannot be used: {str(error)[:200]}", artifact=name) from error
+    return Api(ApiClient(_bounded(settings)), name)
+
+
+def connect_in_cluster(name: str) -> Api:
+    """Connect as the account of the pod that this runs in.
+
+    Raises:
+        ConfigError: this is no pod.
+    """
+    from kubernetes import config  # noqa: PLC0415 -- 700 models, only where a cluster is used
+    from kubernetes.client import ApiClient, Configuration  # noqa: PLC0415
+
+    settings = Configuration()
+    try:
+        config.load_incluster_config(client_configuration=settings)
+    except config.ConfigException as error:
+        raise ConfigError(
+            "this is no pod, and no cluster was named", hint="name a kubeconfig with --kubeconfig FILE"
+        ) from error
+    return Api(ApiClient(_bounded(settings)), name)
+
+
+def connect_with_file(kubeconfig: Path, name: str) -> Api:
+    """Connect as a kubeconfig file of the operator's says; it may run programs and name files.
+
+    Raises:
+        ConfigError: there is no such file, or it is malformed.
+    """
+    from kubernetes import config  # noqa: PLC0415 -- 700 models, only where a cluster is used
+    from kubernetes.client import ApiClient, Configuration  # noqa: PLC0415
+
+    settings = Configuration()
+    try:
+        config.load_kube_config(str(kubeconfig), client_configuration=settings, persist_config=False)
+    except (config.ConfigException, OSError, ValueError, TypeError, KeyError) as error:
+        raise ConfigError(f"the kubeconfig cannot be used: {str(error)[:200]}", artifact=str(kubeconfig)) from error
+    return Api(ApiClient(_bounded(settings)), name)
+
+
+def in_cluster_kubeconfig(api: Api) -> bytes:
+    """A kubeconfig that says what `connect_in_cluster` does, for helm: the token stays where it is renewed."""
+    cluster = {"server": api.server, "certificate-authority": f"{_ACCOUNT}/ca.crt"}
+    document = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "current-context": "own",
+        "contexts": [{"name": "own", "context": {"cluster": "own", "user": "own"}}],
+        "clusters": [{"name": "own", "cluster": cluster}],
+        "users": [{"name": "own", "user": {"tokenFile": f"{_ACCOUNT}/token"}}],
+    }
+    return json.dumps(document).encode()  # JSON is YAML
+
+
+def path_of(api_version: str, plural: str, *, namespace: str = "", name: str = "", subresource: str = "") -> str:
+    """Where objects of a kind stand in the API."""
+    root = f"/apis/{api_version}" if "/" in api_version else f"/api/{api_version}"
+    parts = [root, *(("namespaces", namespace) if namespace else ()), plural]
+    return "/".join([*parts, *filter(None, (name, subresource))])
+
+
+def _bounded(settings: Any) -> Any:  # noqa: ANN401 -- the library's Configuration
+    settings.connection_pool_maxsize = _POOL
+    settings.retries = False
+    return settings
+
+
+def _plainly(error: Exception) -> str:
+    """What urllib3 says, the same each time: without the addresses of objects in memory."""
+    return _ADDRESS.sub("", str(error))[:300]
+
+
+def _told(answer: Any) -> str:  # noqa: ANN401 -- urllib3's response
+    try:
+        said = json.loads(answer.read(_LINE_LIMIT)).get("message")
+    except (ValueError, AttributeError):
+        said = None
+    return str(said or answer.reason or "refused")[:1000]
+
+
+def _lines(answer: Any) -> Iterator[bytes]:  # noqa: ANN401 -- urllib3's response
+    rest = b""
+    for block in answer.stream(amt=None, decode_content=False):
+        *whole, rest = (rest + block).split(b"\n")
+        yield from filter(None, whole)
+        if len(rest) > _LINE_LIMIT:
+            raise ValueError("a line of the watch is too long")

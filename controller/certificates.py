@@ -1,0 +1,138 @@
+"""The webhook's certificate: made here, shared by replicas in a Secret, renewed in time, told to the API server."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import datetime as dt
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from controller.api import ClusterError, path_of
+from controller.values import HOME_NAMESPACE
+from mirror.filesystem import mapped_errors
+from mirror.server.selfsigned import self_signed
+
+if TYPE_CHECKING:
+    from controller.api import Api
+
+__all__ = ["CHECK_INTERVAL", "Certificate", "Certificates"]
+
+CHECK_INTERVAL: Final = 300.0
+"""Seconds between two looks at the Secret: a replica shows a new certificate no later."""
+_SECRET: Final = "bundlectl-webhook-tls"  # noqa: S105 -- a name
+_LEFT: Final = dt.timedelta(days=30)
+_WEBHOOKS: Final = path_of("admissionregistration.k8s.io/v1", "validatingwebhookconfigurations")
+
+
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """PEM. ``trusted`` holds the certificate, and the one before it as long as a replica may show that."""
+
+    certificate: bytes
+    key: bytes = field(repr=False)
+    trusted: bytes
+
+
+class Certificates:
+    """Keeps the Secret and the webhook configuration up to date.
+
+    Args:
+        api: of the own cluster.
+        host: by which the API server calls the webhook.
+        configuration: the name of the ValidatingWebhookConfiguration.
+    """
+
+    def __init__(self, api: Api, host: str, configuration: str) -> None:
+        self._api = api
+        self._host = host
+        self._path = path_of("v1", "secrets", namespace=HOME_NAMESPACE, name=_SECRET)
+        self._webhooks = f"{_WEBHOOKS}/{configuration}"
+
+    def current(self) -> Certificate:
+        """The certificate of all replicas; made when there is none, or when it will not do much longer.
+
+        Raises:
+            ClusterError: the Secret cannot be read or written.
+        """
+        stored = self._api.find(self._path)
+        found = _read(stored or {})
+        if found is not None and self._will_do(found.certificate):
+            return found
+        made = self._make(found)
+        data = {"tls.crt": made.certificate, "tls.key": made.key, "ca.crt": made.trusted}
+        metadata = {"name": _SECRET, "namespace": HOME_NAMESPACE}
+        secret = {
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": metadata,
+            "type": "kubernetes.io/tls",
+            "data": {name: base64.b64encode(content).decode() for name, content in data.items()},
+        }
+        try:
+            if stored is None:
+                self._api.create(self._path.rpartition("/")[0], secret)
+            else:
+                version = stored["metadata"]["resourceVersion"]
+                self._api.replace(self._path, {**secret, "metadata": {**metadata, "resourceVersion": version}})
+        except ClusterError as error:
+            # Another replica was faster: its certificate is as good.
+            if error.conflict and (theirs := _read(self._api.get(self._path))) is not None:
+                return theirs
+            raise
+        return made
+
+    def announce(self, certificate: Certificate) -> bool:
+        """Tell the API server whom to trust; False when there is no such webhook configuration.
+
+        Raises:
+            ClusterError: it cannot be read or written.
+        """
+        found = self._api.find(self._webhooks)
+        if found is None:
+            return False
+        bundle = base64.b64encode(certificate.trusted).decode()
+        webhooks = found.get("webhooks") or []
+        if all(hook.get("clientConfig", {}).get("caBundle") == bundle for hook in webhooks):
+            return True
+        changed = [{**hook, "clientConfig": {**hook.get("clientConfig", {}), "caBundle": bundle}} for hook in webhooks]
+        self._api.replace(self._webhooks, {**found, "webhooks": changed})
+        return True
+
+    def _make(self, before: Certificate | None) -> Certificate:
+        with mapped_errors("the webhook's certificate"), tempfile.TemporaryDirectory() as folder:
+            files = self_signed(Path(folder), self._host)
+            certificate, key = files.certificate.read_bytes(), files.key.read_bytes()
+        kept = before.certificate if before is not None and not _is_over(before.certificate) else b""
+        return Certificate(certificate, key, certificate + kept)
+
+    def _will_do(self, certificate: bytes) -> bool:
+        from cryptography import x509  # noqa: PLC0415 -- heavy, and only here
+
+        try:
+            found = x509.load_pem_x509_certificate(certificate)
+            names = found.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        except (ValueError, x509.ExtensionNotFound):
+            return False
+        known = [*names.get_values_for_type(x509.DNSName), *map(str, names.get_values_for_type(x509.IPAddress))]
+        return self._host in known and found.not_valid_after_utc - _LEFT > dt.datetime.now(dt.UTC)
+
+
+def _is_over(certificate: bytes) -> bool:
+    from cryptography import x509  # noqa: PLC0415 -- heavy, and only here
+
+    try:
+        return x509.load_pem_x509_certificate(certificate).not_valid_after_utc < dt.datetime.now(dt.UTC)
+    except ValueError:
+        return True
+
+
+def _read(secret: dict[str, Any]) -> Certificate | None:
+    data = secret.get("data") or {}
+    try:
+        parts = [base64.b64decode(str(data[name]), validate=True) for name in ("tls.crt", "tls.key", "ca.crt")]
+    except (KeyError, binascii.Error):
+        return None
+    return Certificate(*parts)

@@ -1,0 +1,137 @@
+"""What a Package's ``config`` says, whether the bundle's schema allows it, and the values that helm gets of it."""
+
+from __future__ import annotations
+
+import json
+import math
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Final, NoReturn
+
+from bundlectl.errors import ContentError
+from bundles.goscalars import resolve
+from bundles.package_requires import decode_schema
+from bundles.tree import ListNode, MapNode, parse_tree
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from jsonschema_rs import Validator
+
+    from bundles.tree import Node
+
+__all__ = ["MIRROR_SECRET", "PULL_SECRET", "check_config", "plain_value", "read_config", "values_for"]
+
+PULL_SECRET: Final = "registry-mirror-cred"  # noqa: S105 -- a name
+"""The pull secret in target namespaces, under the name that AWS's charts expect."""
+MIRROR_SECRET: Final = "registry-mirror-secret"  # noqa: S105 -- a name
+"""How the mirror is reached (``domain.md`` 5.10)."""
+_MASK: Final = "the value"
+"""What stands in messages for a value: a password may be one, and they come to status, Events and logs."""
+_CONFIG_LIMIT: Final = 1024 * 1024
+_SHOWN: Final = 10
+_DECLARED: Final = ("draft-04", "draft-06", "draft-07", "draft/2019-09", "draft/2020-12")
+
+
+def read_config(text: str, *, origin: str) -> dict[str, Any]:
+    """Read ``spec.config``: a YAML mapping, within the bounds of release documents; nothing is an empty one.
+
+    Scalars without quotes have the types that Go's YAML gives them, as helm would.
+
+    Raises:
+        ContentError: not that, or too large.
+    """
+    if not text.strip():
+        return {}
+    if len(text) > _CONFIG_LIMIT:
+        raise ContentError(f"the configuration is longer than {_CONFIG_LIMIT} characters", artifact=origin)
+    found = plain_value(parse_tree(text.encode(), origin=f"{origin} spec.config").root)
+    return found if isinstance(found, dict) else {}
+
+
+def check_config(values: Mapping[str, Any], schema: str, *, origin: str) -> None:
+    """Hold a configuration to the schema of the bundle.
+
+    The draft is the declared one, 7 where none is declared. Nothing is fetched: a schema that refers to another
+    place is refused. A version without a schema takes all values.
+
+    Args:
+        values: what `read_config` read.
+        schema: as the bundle holds it, base64 of the gzip of JSON.
+        origin: for messages.
+
+    Raises:
+        ContentError: it does not hold, or the schema is not one; told as ``FIELD: WHY``, one line a fault.
+    """
+    if not schema:
+        return
+    validator = _validator(schema, origin)
+    faults = [
+        f"{'.'.join(map(str, fault.instance_path)) or '(root)'}: {fault.message[:300]}"
+        for fault, _ in zip(validator.iter_errors(dict(values)), range(_SHOWN), strict=False)
+    ]
+    if faults:
+        raise ContentError(
+            f"the configuration is not what its schema allows - {'; '.join(sorted(faults))}",
+            artifact=origin,
+            hint="`bundlectl packages describe` shows the schema",
+        )
+
+
+def values_for(config: Mapping[str, Any], *, image_registry: str, pull_secret: bool) -> dict[str, Any]:
+    """The values that helm gets: the configuration, the registry of images, and the pull secret (``domain.md`` 5.6).
+
+    Args:
+        config: what `read_config` read.
+        image_registry: ``sourceRegistry``, where the configuration names none.
+        pull_secret: whether the target namespace has one; it is added to those that the configuration names.
+
+    Raises:
+        ContentError: ``sourceRegistry`` or ``imagePullSecrets`` of the configuration have other types.
+    """
+    named = config.get("sourceRegistry")
+    if named is not None and not isinstance(named, str):
+        raise ContentError("sourceRegistry of the configuration must be text")
+    values = {**config, "sourceRegistry": named or image_registry}
+    if pull_secret:
+        secrets = config.get("imagePullSecrets") or []
+        if not isinstance(secrets, list):
+            raise ContentError("imagePullSecrets of the configuration must be a list")
+        ours = {"name": PULL_SECRET}
+        values["imagePullSecrets"] = secrets if ours in secrets else [*secrets, ours]
+    return values
+
+
+@lru_cache(maxsize=64)
+def _validator(schema: str, origin: str) -> Validator:
+    from jsonschema_rs import Draft7Validator, validator_for  # noqa: PLC0415 -- only where something is checked
+
+    document = json.loads(decode_schema(schema, origin=origin))
+    declared = str(document.get("$schema", "")) if isinstance(document, dict) else ""
+    try:
+        if any(draft in declared for draft in _DECLARED):
+            return validator_for(document, retriever=_refuse, mask=_MASK)
+        if isinstance(document, dict):
+            # AWS's own schemas say http://json-schema.org/schema#, which names no draft.
+            document = {**document, "$schema": "http://json-schema.org/draft-07/schema#"}
+        return Draft7Validator(document, retriever=_refuse, mask=_MASK)
+    except (ValueError, RecursionError) as error:
+        raise ContentError(
+            f"the schema of the bundle cannot be used: {str(error)[:300]}",
+            artifact=origin,
+            hint="build the bundle again",
+        ) from error
+
+
+def _refuse(uri: str) -> NoReturn:
+    raise ValueError(f"{uri[:200]} lies elsewhere, and nothing is fetched")
+
+
+def plain_value(node: Node) -> Any:  # noqa: ANN401 -- whatever YAML holds
+    """A node as plain values, with the types that Go gives to scalars without quotes."""
+    if isinstance(node, MapNode):
+        return {key: plain_value(child) for key, child in node.entries.items()}
+    if isinstance(node, ListNode):
+        return [plain_value(child) for child in node.items]
+    value = resolve(node.text) if node.plain else node.text
+    # JSON, which the values travel as, has no infinity.
+    return node.text if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,166 @@
+"""Which replica leads: a Lease in the cluster, its times measured by the own clock."""
+
+from __future__ import annotations
+
+import datetime as dt
+import threading
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+from bundlectl.errors import BundlectlError
+from controller.api import ClusterError, path_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from controller.api import Api
+
+__all__ = ["DURATION", "Leadership"]
+
+DURATION: Final = 15.0
+"""Seconds that a leader may be silent before another takes over."""
+_RENEWED: Final = 5.0
+_GIVES_UP: Final = 10.0
+"""Seconds without renewal after which a leader stops writing: before another may begin."""
+_LOOKS: Final = 2.0
+_GUARDS: Final = 0.5
+_GROUP: Final = "coordination.k8s.io/v1"
+
+
+class Leadership(threading.Thread):
+    """Takes part in the election until `resign`.
+
+    Args:
+        api: of the own cluster.
+        namespace: of the Lease.
+        name: of the Lease.
+        identity: of this process, new with each start.
+        gained: called on this thread when this replica begins to lead.
+        lost: called when it does not lead any more; by then `holds` says so.
+        clock: seconds, never going back.
+    """
+
+    def __init__(
+        self,
+        api: Api,
+        namespace: str,
+        name: str,
+        identity: str,
+        *,
+        gained: Callable[[], None],
+        lost: Callable[[], None],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        super().__init__(name="leadership", daemon=True)
+        self._api = api
+        self._collection = path_of(_GROUP, "leases", namespace=namespace)
+        self._path = path_of(_GROUP, "leases", namespace=namespace, name=name)
+        self._name = name
+        self.identity = identity
+        self._gained = gained
+        self._lost = lost
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._leaving = threading.Event()
+        self._renewed: float | None = None
+        self._leads = False
+        self._seen: tuple[str, str] = ("", "")
+        self._seen_at = 0.0
+
+    @property
+    def holds(self) -> bool:
+        """Whether this replica leads, and may write."""
+        renewed = self._renewed
+        return self._leads and renewed is not None and self._clock() - renewed < _GIVES_UP
+
+    def run(self) -> None:
+        """Take part."""
+        threading.Thread(target=self._guard, name="leadership-guard", daemon=True).start()
+        while not self._leaving.is_set():
+            self.step()
+            self._leaving.wait(_RENEWED if self._leads else _LOOKS)
+        if self._leads:
+            self._stop_leading()
+            self._give_up()
+
+    def step(self) -> None:
+        """Look at the Lease once: renew it, take it, or wait."""
+        began = self._clock()
+        try:
+            held = self._try()
+        except BundlectlError:
+            held = self.holds  # the API server may come back before the time is up
+        else:
+            if held:
+                self._renewed = began
+        if held and not self._leads:
+            self._leads = True
+            self._gained()
+        elif self._leads and not (held and self.holds):
+            self._stop_leading()
+
+    def resign(self) -> None:
+        """Leave the election, so that another may lead at once."""
+        self._leaving.set()
+        if self.is_alive():
+            self.join(timeout=5)
+
+    def _guard(self) -> None:
+        """Stop in time even though a renewal hangs."""
+        while not self._leaving.wait(_GUARDS):
+            if self._leads and not self.holds:
+                self._stop_leading()
+
+    def _stop_leading(self) -> None:
+        with self._lock:
+            if not self._leads:
+                return
+            self._leads = False
+            self._renewed = None
+        self._lost()
+
+    def _try(self) -> bool:
+        lease = self._api.find(self._path)
+        if lease is None:
+            body = {"apiVersion": _GROUP, "kind": "Lease", "metadata": {"name": self._name}, "spec": self._spec({})}
+            return self._written(lambda: self._api.create(self._collection, body))
+        spec = lease.get("spec") or {}
+        holder, version = str(spec.get("holderIdentity") or ""), str(lease["metadata"].get("resourceVersion"))
+        if (holder, version) != self._seen:
+            self._seen, self._seen_at = (holder, version), self._clock()
+        if holder not in ("", self.identity):
+            # By the own clock: that of another machine may stand anywhere.
+            patience = float(spec.get("leaseDurationSeconds") or DURATION)
+            if self._clock() - self._seen_at < patience:
+                return False
+        return self._written(lambda: self._api.replace(self._path, {**lease, "spec": self._spec(spec)}))
+
+    def _written(self, write: Callable[[], dict[str, Any]]) -> bool:
+        try:
+            written = write()
+        except ClusterError as error:
+            if error.conflict:
+                return False
+            raise
+        self._seen = (self.identity, str(written["metadata"].get("resourceVersion")))
+        self._seen_at = self._clock()
+        return True
+
+    def _spec(self, before: dict[str, Any]) -> dict[str, Any]:
+        now = dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        mine = before.get("holderIdentity") == self.identity
+        return {
+            "holderIdentity": self.identity,
+            "leaseDurationSeconds": int(DURATION),
+            "acquireTime": before.get("acquireTime", now) if mine else now,
+            "renewTime": now,
+            "leaseTransitions": int(before.get("leaseTransitions") or 0) + (0 if mine else 1),
+        }
+
+    def _give_up(self) -> None:
+        try:
+            lease = self._api.find(self._path)
+            if lease and (lease.get("spec") or {}).get("holderIdentity") == self.identity:
+                self._api.replace(self._path, {**lease, "spec": {**lease["spec"], "holderIdentity": ""}})
+        except BundlectlError:
+            return  # it expires by itself

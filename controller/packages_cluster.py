@@ -1,0 +1,183 @@
+"""A cluster as the commands use it: whole objects, reached by the kubeconfig of whoever runs them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, Self
+
+from bundlectl.errors import ConfigError, ContentError
+from controller.api import APPLY, MERGE, ClusterError, connect_with_file, path_of
+from controller.clusters import kube_version
+from controller.crds import PLURALS
+from controller.objects import Places
+from controller.releases import mark_ready, read_release
+from controller.values import API_VERSION, HOME_NAMESPACE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from controller.releases import Release
+
+__all__ = ["ClusterAccess", "package_path"]
+
+_MANAGER: Final = "bundlectl"
+_PAGE: Final = "500"
+_REFUSED: Final = frozenset({400, 409, 422})
+
+
+class ClusterAccess:
+    """An open connection to an API server; to be closed.
+
+    Args:
+        kubeconfig: the file.
+
+    Raises:
+        ConfigError: the package ``kubernetes`` is absent, or there is no such file, or it cannot be used.
+    """
+
+    def __init__(self, kubeconfig: Path) -> None:
+        self.kubeconfig = kubeconfig.absolute()
+        try:
+            self._api = connect_with_file(self.kubeconfig, str(kubeconfig))
+        except ImportError as error:
+            raise ConfigError(
+                "a cluster is reached with the Python package kubernetes, which is not installed",
+                hint="pip install 'bundlectl[controller]'",
+            ) from error
+        except ConfigError as error:
+            error.hint = error.hint or "name a kubeconfig with --kubeconfig FILE or KUBECONFIG"
+            raise
+        self._places = Places(self._api)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        self._api.close()
+
+    def get(self, path: str) -> dict[str, Any] | None:
+        """An object; None where there is none.
+
+        Raises:
+            ClusterError: refused, or no answer.
+        """
+        return self._api.find(path)
+
+    def find(self, document: dict[str, Any], namespace: str = "") -> dict[str, Any] | None:
+        """What the cluster has of an object; None where it has not got it.
+
+        Args:
+            document: the object.
+            namespace: that it is in where it says none and its kind has one.
+
+        Raises:
+            ContentError: the cluster does not know its kind.
+            ClusterError: refused, or no answer.
+        """
+        return self._api.find(self._places.path(document, namespace))
+
+    def items(self, path: str) -> list[dict[str, Any]]:
+        """The objects of a collection; none where the API does not know the kind.
+
+        Raises:
+            ClusterError: refused, or no answer.
+        """
+        found: list[dict[str, Any]] = []
+        query = {"limit": _PAGE}
+        while True:
+            try:
+                page = self._api.get(path, **query)
+            except ClusterError as error:
+                if error.missing:
+                    return found
+                raise
+            found += page.get("items") or []
+            following = (page.get("metadata") or {}).get("continue")
+            if not following:
+                return found
+            query["continue"] = following
+
+    def create(self, document: dict[str, Any]) -> dict[str, Any]:
+        """Create an object.
+
+        Raises:
+            ContentError: the API server or its admission does not take it, or there is one of that name.
+            ClusterError: refused otherwise, or no answer.
+        """
+        path = self._places.path(document, "").rpartition("/")[0]
+        return _taken(document, lambda: self._api.create(path, document))
+
+    def apply(self, document: dict[str, Any]) -> dict[str, Any]:
+        """Make the fields of ``document`` what they say there, and leave all others as they are.
+
+        Args:
+            document: an object, with what is to be set.
+
+        Raises:
+            ContentError: the API server or its admission does not take it.
+            ClusterError: refused otherwise, or no answer.
+        """
+        path = self._places.path(document, "")
+        query = {"fieldManager": _MANAGER, "force": "true"}
+        return _taken(document, lambda: self._api.patch(path, document, APPLY, **query))
+
+    def merge(self, path: str, patch: Mapping[str, Any]) -> dict[str, Any]:
+        """Change some fields of an object that is there.
+
+        Raises:
+            ContentError: the API server or its admission does not take it.
+            ClusterError: refused otherwise, or no answer.
+        """
+        return _taken({"metadata": {"name": path}}, lambda: self._api.patch(path, patch, MERGE, fieldManager=_MANAGER))
+
+    def delete(self, path: str) -> bool:
+        """Ask for an object to be deleted; whether there was one.
+
+        Raises:
+            ClusterError: refused, or no answer.
+        """
+        if self._api.find(path) is None:
+            return False
+        self._api.delete(path)
+        return True
+
+    def release(self, namespace: str, name: str) -> Release | None:
+        """What helm has recorded of a release; None where there is none.
+
+        Raises:
+            ClusterError: refused, or no answer.
+            ContentError: a record is not one.
+        """
+        return read_release(self._api, namespace, name, as_user="")
+
+    def mark_ready(self, namespace: str, name: str, revision: int) -> None:
+        """Note on a revision that all of it has been ready.
+
+        Raises:
+            ClusterError: refused, or no answer.
+        """
+        mark_ready(self._api, namespace, name, revision, as_user="")
+
+    def kube_version(self) -> str:
+        """The minor version of the API server, such as ``1.33``.
+
+        Raises:
+            ClusterError: refused, or no answer.
+        """
+        return kube_version(self._api)
+
+
+def package_path(kind: str, name: str = "", namespace: str = HOME_NAMESPACE) -> str:
+    """Where an object of the kinds of packages stands in the API; without a name all of them in a namespace."""
+    return path_of(API_VERSION, PLURALS[kind], namespace=namespace, name=name)
+
+
+def _taken(document: Mapping[str, Any], call: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """Do it; what is refused for what it says is content that is not what it should be."""
+    try:
+        return call()
+    except ClusterError as error:
+        if error.status not in _REFUSED:
+            raise
+        named = "/".join(str(part) for part in (document.get("kind"), document["metadata"]["name"]) if part)
+        raise ContentError(error.message, artifact=named) from error

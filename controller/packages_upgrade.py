@@ -1,0 +1,227 @@
+"""``packages upgrade``: another bundle for a cluster, and before that what it would change."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import secrets
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import yaml
+
+from bundlectl.errors import MissingError, UsageError, VerificationError
+from bundlectl.operations.packages import bundles_in_registry, hold_to_policies
+from bundles.package_bundle import BundleName
+from bundles.plan import Naming
+from controller.api import path_of
+from controller.charts import default_namespace
+from controller.configuration import PULL_SECRET, check_config, read_config, values_for
+from controller.helm import HelmTarget
+from controller.objects import read_objects
+from controller.packages_cluster import package_path
+from controller.packages_state import controller_object, held_bundle, packages_of
+from controller.values import HOME_NAMESPACE, PackageBundle, bundle_object, find_package, find_version
+
+if TYPE_CHECKING:
+    from bundlectl.operations.request import SourceRequest
+    from bundlectl.operations.session import Session
+    from bundles.schema.package_bundle import PackageVersion
+    from controller.charts import ChartFetcher
+    from controller.helm import Helm
+    from controller.packages_cluster import ClusterAccess
+    from controller.values import Package, PackageBundleController
+
+__all__ = ["PackageChange", "Upgrade", "activate", "diff_manifests", "plan_upgrade", "preview"]
+
+_CONTEXT: Final = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PackageChange:
+    """What a bundle means for a Package. ``version`` is None where the bundle has it no more."""
+
+    package: Package
+    version: PackageVersion | None
+    repository: str
+
+    def to_json(self, diff: str | None = None) -> dict[str, Any]:
+        """Render as ``packages upgrade`` shows it; ``diff`` is that of the manifests, where it was asked for."""
+        return {
+            "name": self.package.metadata.name,
+            "package": self.package.spec.package_name,
+            "from": self.package.status.current_version or None,
+            "to": self.version.name if self.version else None,
+            "diff": diff,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Upgrade:
+    """A bundle for a cluster, with what it means for each of its Packages.
+
+    ``document`` is the bundle as it is to be created, None where the cluster has it.
+    """
+
+    controller: PackageBundleController
+    bundle: PackageBundle
+    document: dict[str, Any] | None
+    changes: tuple[PackageChange, ...]
+
+
+def plan_upgrade(
+    access: ClusterAccess, cluster: str, name: str, *, request: SourceRequest, session: Session
+) -> Upgrade:
+    """Find a bundle, in the cluster or else in the registry that the cluster is fed from, and see what it means.
+
+    Args:
+        access: the cluster that has the PackageBundleController.
+        cluster: whose packages.
+        name: of the bundle; nothing for the newest in the registry.
+        request: its ``belief`` holds; ``allow_rollback`` lets the bundle be older than the active one.
+        session: to reach the registry.
+
+    Raises:
+        UsageError: not the name of a bundle.
+        VerificationError: it is not signed as it must be, or is older than the active one.
+        ContentError: it is malformed.
+        MissingError: it is nowhere.
+        ClusterError, TransportError, RegistryError: cluster or registry do not answer, or refuse.
+    """
+    pointing = controller_object(access, cluster)
+    active = BundleName.read(pointing.active_bundle)
+    if name and BundleName.read(name) is None:
+        raise UsageError(
+            f"{name[:100]!r} is not the name of a bundle", hint="a name is v1-33-120, or v1-33-2026-06-26-1782500000"
+        )
+    document = None
+    held = held_bundle(access, name, belief=request.belief, listener=session.listener) if name else None
+    if held is not None:
+        bundle, _ = held
+        hold_to_policies(request, bundle.document.raw, name=name, session=session)
+    else:
+        wanted = name or (active.kube_version if active else access.kube_version())
+        naming = Naming.parse(pointing.default_registry)
+        (found,) = bundles_in_registry(request, naming, wanted=wanted, session=session)
+        document = bundle_object(found.raw, origin=found.name)
+        bundle = PackageBundle.from_json(document)
+    _refuse_older(bundle, pointing, allow_rollback=request.allow_rollback)
+    changes = tuple(_change(package, bundle) for package in packages_of(access, cluster))
+    return Upgrade(controller=pointing, bundle=bundle, document=document, changes=changes)
+
+
+def _refuse_older(bundle: PackageBundle, pointing: PackageBundleController, *, allow_rollback: bool) -> None:
+    active = BundleName.read(pointing.active_bundle)
+    # Whether the version of Kubernetes is the cluster's is for its admission to say: it may be another cluster's.
+    if bundle.name is None or active is None or bundle.name.channel != active.channel:
+        return
+    if bundle.name.age < active.age and not allow_rollback:
+        raise VerificationError(
+            f"is older than {active.text}, which is active",
+            artifact=bundle.name.text,
+            hint="packages would go back; if that is meant, say --allow-rollback",
+        )
+
+
+def _change(package: Package, bundle: PackageBundle) -> PackageChange:
+    found = find_package(bundle.model, package.spec.package_name)
+    version = find_version(found, package.spec.package_version) if found else None
+    return PackageChange(package=package, version=version, repository=found.source.repository if found else "")
+
+
+def activate(access: ClusterAccess, upgrade: Upgrade) -> bool:
+    """Create the bundle where the cluster has it not, and make it the active one; whether it was not before.
+
+    Raises:
+        ContentError: the cluster's admission refuses it, in its own words.
+        ClusterError: the API server does not answer, or refuses.
+    """
+    name = upgrade.bundle.metadata.name
+    if upgrade.document is not None and access.get(package_path("PackageBundle", name)) is None:
+        access.create(upgrade.document)
+    if upgrade.controller.active_bundle == name:
+        return False
+    path = package_path("PackageBundleController", upgrade.controller.metadata.name)
+    access.merge(path, {"spec": {"activeBundle": name}})
+    return True
+
+
+def preview(
+    change: PackageChange,
+    pointing: PackageBundleController,
+    *,
+    fetcher: ChartFetcher,
+    helm: Helm,
+    access: ClusterAccess,
+) -> str:
+    """The difference that a new version makes to what is applied, as a unified diff; empty where it makes none.
+
+    What Secrets hold is shown as hashes.
+
+    Args:
+        change: with a version.
+        pointing: says where charts and images are.
+        fetcher: fetches the chart, by its signed digest.
+        helm: renders it.
+        access: the cluster that the package is in.
+
+    Raises:
+        MissingError, ContentError: the chart is not in the registry, or is not the one that was signed; the
+            configuration is not what its schema allows.
+        HelmError: the chart does not render.
+        TransportError, RegistryError: the registry does not answer, or refuses.
+    """
+    if change.version is None:
+        raise MissingError("is not in the bundle", artifact=change.package.spec.package_name)
+    name = change.package.metadata.name
+    config = read_config(change.package.spec.config, origin=name)
+    check_config(config, change.version.schema, origin=name)
+    chart = fetcher.fetch(f"{pointing.default_registry}/{change.repository}", change.version.digest)
+    wanted = change.package.spec.target_namespace or default_namespace(chart)
+    # AWS's controller keeps all its records in one namespace.
+    places = [HelmTarget(kubeconfig=access.kubeconfig, namespace=namespace) for namespace in (wanted, HOME_NAMESPACE)]
+    place = next((place for place in places if helm.history(place, name)), None)
+    before = helm.manifest(place, name) if place else ""
+    secret = access.get(path_of("v1", "secrets", namespace=wanted, name=PULL_SECRET)) is not None
+    values = values_for(config, image_registry=pointing.default_image_registry, pull_secret=secret)
+    return diff_manifests(before, helm.render(place or places[0], name, chart, values))
+
+
+def diff_manifests(before: str, after: str) -> str:
+    """Compare what two revisions apply, object by object, whatever their order.
+
+    Hashes of what Secrets hold are others each time: nobody can try passwords against them.
+    """
+    salt = secrets.token_bytes(16)
+    old, new = _objects(before, salt), _objects(after, salt)
+    lines: list[str] = []
+    for key in sorted(old.keys() | new.keys()):
+        one, other = old.get(key, ""), new.get(key, "")
+        lines += difflib.unified_diff(
+            one.splitlines(), other.splitlines(), f"a/{key}", f"b/{key}", lineterm="", n=_CONTEXT
+        )
+    return "\n".join(lines)
+
+
+def _objects(manifest: str, salt: bytes) -> dict[str, str]:
+    found = {}
+    for item in read_objects(manifest, origin="the manifest"):
+        metadata = item["metadata"]
+        key = "/".join(str(part) for part in (item["kind"], metadata.get("namespace"), metadata["name"]) if part)
+        found[key] = yaml.safe_dump(_without_secrets(item, salt), sort_keys=True, width=10_000)
+    return found
+
+
+def _without_secrets(item: dict[str, Any], salt: bytes) -> dict[str, Any]:
+    if item.get("kind") != "Secret":
+        return item
+    hidden = {
+        part: {name: _hidden(value, salt) for name, value in item[part].items()}
+        for part in ("data", "stringData")
+        if isinstance(item.get(part), dict)
+    }
+    return {**item, **hidden}
+
+
+def _hidden(value: object, salt: bytes) -> str:
+    return f"(hash {hashlib.sha256(salt + str(value).encode()).hexdigest()[:12]})"

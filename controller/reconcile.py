@@ -1,0 +1,300 @@
+"""What to do about one Package: a pure function of what is known (``docs/concepts/controller.md``, "Reconcile")."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+from controller.facts import (
+    AddOwner,
+    CreateDependency,
+    Decision,
+    Dismiss,
+    Enlist,
+    Fault,
+    Install,
+    LookUp,
+    MarkReady,
+    Rollback,
+    Uninstall,
+    Unknown,
+)
+from controller.status import said, with_condition
+
+if TYPE_CHECKING:
+    from controller.facts import Observed, Refusal, Wanted
+    from controller.releases import Release
+    from controller.values import PackageSource, PackageStatus
+
+__all__ = ["FINALIZER", "decide"]
+
+FINALIZER: Final = "bundlectl.dev/release"
+_FOREIGN_PATIENCE: Final = 300.0
+"""Seconds that a helm which is not ours gets to end what it began."""
+_SHOWN: Final = 5
+_SOON: Final = 0.3
+_LATER: Final = 5.0
+_SAFETY: Final = 60.0
+"""Seconds after which is looked again at what somebody else should have changed."""
+
+
+def decide(observed: Observed) -> Decision:
+    """Say what the status is, what is done next, and when to look again.
+
+    At most one action; carried out, the Package is observed anew. A step that failed is told and backed off from.
+    """
+    decision = _going(observed) if observed.package.metadata.deleting else _staying(observed)
+    if observed.trouble is None:
+        return decision
+    status = replace(
+        decision.status,
+        state=decision.status.state or "initializing",
+        detail=observed.trouble.message,
+        observed_generation=observed.package.metadata.generation,
+    )
+    if status.state != "installed":
+        status = with_condition(status, "Ready", "False", observed.trouble.reason, observed.trouble.message)
+    return Decision(status=status, retry=True)
+
+
+def _going(observed: Observed) -> Decision:
+    """A Package that was deleted: the release goes first."""
+    metadata, status = observed.package.metadata, observed.package.status
+    if FINALIZER not in metadata.finalizers:
+        return Decision(status=status)
+    if not observed.location:
+        return Decision(status=status, action=Dismiss())
+    leaving = said(observed, "uninstalling")
+    leaving = with_condition(leaving, "Ready", "False", "Uninstalling", "the Package was deleted")
+    if isinstance(observed.release, Unknown):
+        return Decision(status=leaving, action=LookUp("release"))
+    if observed.release is None or observed.owner:
+        return Decision(status=status, action=Dismiss())
+    return Decision(status=leaving, action=Uninstall())
+
+
+def _staying(observed: Observed) -> Decision:
+    if observed.refusal is not None:
+        return _refused(observed, observed.refusal)
+    wanted = observed.wanted
+    if wanted is None:
+        raise ValueError("neither wanted nor refused")
+    if FINALIZER not in observed.package.metadata.finalizers or not observed.location:
+        return _enlist(observed, wanted)
+    release = observed.release
+    if isinstance(release, Unknown):
+        return Decision(status=observed.package.status, action=LookUp("release"))
+    if observed.owner:
+        fault = Fault("NameTaken", f"the release of this name in {observed.location} belongs to {observed.owner}")
+        return _faulty(observed, fault, again_after=_SAFETY)
+    return _bring(observed, wanted) if release is None else _with_release(observed, wanted, release)
+
+
+def _with_release(observed: Observed, wanted: Wanted, release: Release) -> Decision:
+    if release.pending:
+        return _pending(observed, release)
+    if release.holds(wanted.fingerprint):
+        return _held(observed, wanted, release)
+    if release.was_rolled_back(wanted.fingerprint):
+        return _left(observed, wanted)
+    good = release.last_good
+    if release.last.status == "failed" and release.last.fingerprint == wanted.fingerprint and good is not None:
+        status = said(observed, "updating", observed.package.status.detail)
+        return Decision(status=status, action=Rollback(good.number))
+    return _bring(observed, wanted)
+
+
+def _refused(observed: Observed, refusal: Refusal) -> Decision:
+    """Nothing is done, and nothing of what is installed changes, before something else does."""
+    status = said(observed, refusal.state or observed.package.status.state, refusal.message)
+    if not refusal.verified:
+        status = with_condition(status, "Verified", "False", refusal.reason, refusal.message)
+    status = with_condition(status, "Ready", "False", refusal.reason, refusal.message)
+    status = with_condition(status, "Progressing", "False", refusal.reason)
+    return Decision(status=status)
+
+
+def _enlist(observed: Observed, wanted: Wanted) -> Decision:
+    status = observed.package.status
+    if observed.location or wanted.namespace:
+        return Decision(status=status, action=Enlist(observed.location or wanted.namespace))
+    chart = observed.chart
+    if isinstance(chart, Unknown):
+        return Decision(status=status, action=LookUp("chart"))
+    if isinstance(chart, Fault):
+        return _faulty(observed, chart, verified=False)
+    return Decision(status=status, action=Enlist(chart.default_namespace))
+
+
+def _pending(observed: Observed, release: Release) -> Decision:
+    """Helm did not end. Whoever writes holds the Lease, so a helm of ours that began this is not there any more."""
+    if not release.last.holder and observed.stale_for < _FOREIGN_PATIENCE:
+        fault = Fault("Waiting", "a helm that somebody else started is at this release")
+        return _faulty(observed, fault, again_after=_LATER)
+    status = said(observed, _word(observed), "an operation that was cut short is undone")
+    good = release.last_good
+    if good is None or release.last.status == "uninstalling":
+        return Decision(status=status, action=Uninstall())
+    return Decision(status=status, action=Rollback(good.number))
+
+
+def _held(observed: Observed, wanted: Wanted, release: Release) -> Decision:
+    """What is wanted is what is deployed."""
+    readiness = observed.readiness
+    if isinstance(readiness, Unknown):
+        return Decision(status=observed.package.status, action=LookUp("readiness"))
+    if not readiness.ready:
+        decision = _unready(observed, wanted, release, readiness.waiting_for)
+    elif not release.last.ready:
+        decision = Decision(status=observed.package.status, action=MarkReady(release.last.number))
+    else:
+        status = with_condition(
+            _installed(observed, wanted), "Ready", "True", "Installed", f"{wanted.source.version} is ready"
+        )
+        decision = Decision(status=status, again_after=observed.drift_interval)
+    return decision if decision.action else _kept(observed, decision)
+
+
+def _kept(observed: Observed, decision: Decision) -> Decision:
+    """Keep what is deployed as it was deployed: pull secrets, and objects that somebody changed or deleted."""
+    status = decision.status
+    if not observed.prepared:
+        return Decision(status=status, action=LookUp("place"))
+    if isinstance(observed.drift, Unknown):
+        return Decision(status=status, action=LookUp("drift")) if observed.drift_due else decision
+    if not observed.drift:
+        return decision
+    if isinstance(observed.chart, Unknown):
+        return Decision(status=status, action=LookUp("chart"))
+    if isinstance(observed.chart, Fault):
+        return Decision(status=replace(status, detail=observed.chart.message), retry=True)
+    told = f"{', '.join(observed.drift[:_SHOWN])} changed, and is put right"
+    return Decision(status=with_condition(status, "Progressing", "True", "Drifted", told), action=Install())
+
+
+def _unready(observed: Observed, wanted: Wanted, release: Release, waiting_for: str) -> Decision:
+    if release.last.ready:
+        # It was ready once: what is wrong now would be wrong with an earlier revision, too.
+        status = replace(_installed(observed, wanted), detail=waiting_for)
+        status = with_condition(status, "Ready", "False", "NotReady", waiting_for)
+        return Decision(status=status, again_after=_LATER)
+    good = release.last_good
+    version = wanted.source.version
+    if observed.stale_for >= observed.ready_within and good and good.fingerprint != wanted.fingerprint:
+        told = f"{version} was not ready within {observed.ready_within:g} s ({waiting_for})"
+        return Decision(status=said(observed, "updating", told), action=Rollback(good.number))
+    status = said(observed, _word(observed), waiting_for, source=_source(observed, wanted))
+    status = _verified(replace(status, target_version=wanted.target_version))
+    status = with_condition(status, "Ready", "False", "Waiting", waiting_for)
+    status = with_condition(status, "Progressing", "True", "Waiting", f"{version} is becoming ready")
+    return Decision(
+        status=status, again_after=_SOON if observed.stale_for < _LATER else min(observed.stale_for / 10, 10)
+    )
+
+
+def _left(observed: Observed, wanted: Wanted) -> Decision:
+    """It was tried and rolled back; it is tried again when Package or bundle change."""
+    begins = f"{wanted.source.version} was rolled back"
+    before = observed.package.status.detail
+    cause = before or "it was not ready in time, or helm failed"
+    detail = before if before.startswith(begins) else f"{begins}: {cause}"
+    status = replace(said(observed, "installed", detail), target_version=wanted.target_version)
+    status = with_condition(status, "Ready", "False", "RolledBack", detail)
+    status = with_condition(status, "Progressing", "False", "RolledBack")
+    return Decision(status=status)
+
+
+def _bring(observed: Observed, wanted: Wanted) -> Decision:
+    """Everything that must hold before helm is started, one after the other."""
+    waiting = _dependencies(observed, wanted)
+    if waiting is not None:
+        return waiting
+    status = said(observed, _word(observed), source=_source(observed, wanted))
+    status = replace(status, target_version=wanted.target_version)
+    status = with_condition(status, "Progressing", "True", "Installing", f"towards {wanted.source.version}")
+    if not observed.package.status.current_version:
+        status = with_condition(status, "Ready", "False", "Installing", "nothing is installed yet")
+    if isinstance(observed.chart, Unknown):
+        return Decision(status=status, action=LookUp("chart"))
+    if isinstance(observed.images, Unknown) and not isinstance(observed.chart, Fault):
+        return Decision(status=status, action=LookUp("images"))
+    fault = _mirror_fault(observed)
+    if fault is not None:
+        return _faulty(observed, fault, verified=False, status=status)
+    found = status.condition("Verified")
+    if found is not None and found.status == "False":
+        # Where it was not doubted it is told with the next change, which spares a write.
+        status = _verified(status)
+    return Decision(status=status, action=Install() if observed.prepared else LookUp("place"))
+
+
+def _mirror_fault(observed: Observed) -> Fault | None:
+    """What is wrong with the chart or the images, if anything."""
+    images = observed.images
+    if isinstance(observed.chart, Fault):
+        return observed.chart
+    if isinstance(images, Fault):
+        return images
+    if isinstance(images, Unknown) or not images:
+        return None
+    more = f" and {len(images) - _SHOWN} more" if len(images) > _SHOWN else ""
+    return Fault("ImagesMissing", f"not in the mirror: {', '.join(images[:_SHOWN])}{more}")
+
+
+def _dependencies(observed: Observed, wanted: Wanted) -> Decision | None:
+    """What is done about packages that must be there before; None when all are."""
+    word = "installing dependencies"
+    if observed.cycle:
+        fault = Fault("DependencyCycle", f"packages need each other: {' needs '.join(observed.cycle)}")
+        return _faulty(observed, fault, status=said(observed, word), again_after=_SAFETY)
+    lacking = [item for item in observed.dependencies if item.state != "installed"]
+    status = said(observed, word, source=_source(observed, wanted)) if lacking else observed.package.status
+    if lacking:
+        told = f"Waiting for dependencies: {', '.join(item.package for item in lacking)}"
+        status = replace(status, detail=told, target_version=wanted.target_version)
+        status = with_condition(status, "Ready", "False", "WaitingForDependencies", told)
+    for item in observed.dependencies:
+        if not item.name:
+            return Decision(status=status, action=CreateDependency(item.package))
+        if item.needs_owner:
+            return Decision(status=status, action=AddOwner(item.name))
+    return Decision(status=status, again_after=_SAFETY) if lacking else None
+
+
+def _faulty(
+    observed: Observed,
+    fault: Fault,
+    *,
+    verified: bool = True,
+    status: PackageStatus | None = None,
+    again_after: float | None = None,
+) -> Decision:
+    """Tell what is in the way. It is looked at again, with back-off unless a time is given."""
+    status = replace(status or said(observed, _word(observed)), detail=fault.message)
+    if not verified:
+        status = with_condition(status, "Verified", "False", fault.reason, fault.message)
+    status = with_condition(status, "Ready", "False", fault.reason, fault.message)
+    return Decision(status=status, again_after=again_after, retry=again_after is None)
+
+
+def _installed(observed: Observed, wanted: Wanted) -> PackageStatus:
+    status = replace(
+        said(observed, "installed", source=wanted.source),
+        current_version=wanted.source.version,
+        target_version=wanted.target_version,
+        spec=observed.package.spec,
+    )
+    return with_condition(_verified(status), "Progressing", "False", "Installed")
+
+
+def _verified(status: PackageStatus) -> PackageStatus:
+    return with_condition(status, "Verified", "True", "Verified", "the signature, the chart and the images")
+
+
+def _word(observed: Observed) -> str:
+    return "updating" if observed.package.status.current_version else "installing"
+
+
+def _source(observed: Observed, wanted: Wanted) -> PackageSource | None:
+    """While something older is installed, ``status.source`` is where that came from."""
+    return None if observed.package.status.current_version else wanted.source

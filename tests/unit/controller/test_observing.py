@@ -1,0 +1,211 @@
+"""What is put together of the objects in the cluster, and what admission makes of the same."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from bundles.package_bundle import render_package_bundle
+from bundles.package_requires import encode_schema
+from bundles.schema.package_bundle import BundledPackage, PackageSource, PackageVersion
+from controller.facts import Dependency, Observed
+from controller.metrics import Metrics
+from controller.mirrors import MirrorSettings
+from controller.observing import LOCATION, Looked, Memory, Observer
+from controller.releases import Release, Revision
+from controller.trust import Judge
+from controller.values import bundle_object
+from controller.webhook import Admission
+from tests.unit.bundles.signed_documents import BY_KEY, signed
+
+CLOSED = b'{"type": "object", "additionalProperties": false, "properties": {"replicas": {"type": "integer"}}}'
+OWN_ACCOUNT = "system:serviceaccount:eksa-packages:bundlectl-controller"
+
+
+@dataclass
+class Stored:
+    """Objects that are there."""
+
+    documents: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    def get(self, key: str) -> dict[str, Any] | None:
+        return self.documents.get(key)
+
+    def all(self, namespace: str = "") -> list[dict[str, Any]]:
+        return [
+            item for key, item in sorted(self.documents.items()) if key.startswith(f"{namespace}/" if namespace else "")
+        ]
+
+    def put(self, document: dict[str, Any]) -> None:
+        metadata = document["metadata"]
+        self.documents[f"{metadata['namespace']}/{metadata['name']}"] = document
+
+
+def bundled(name: str, *dependencies: str, workloadonly: bool = False) -> BundledPackage:
+    version = PackageVersion(
+        name="1.0.0",
+        digest=f"sha256:{name[0] * 64}",
+        schema=encode_schema(CLOSED, origin=name),
+        dependencies=dependencies,
+    )
+    source = PackageSource(registry="elsewhere.example", repository=name, versions=(version,))
+    return BundledPackage(name=name, source=source, workloadonly=workloadonly)
+
+
+def package(name: str, **more: Any) -> dict[str, Any]:
+    namespace = more.pop("namespace", "eksa-packages-site")
+    metadata = {"name": name, "namespace": namespace, "uid": f"uid-{name}", **more.pop("metadata", {})}
+    status = more.pop("status", {})
+    return {"metadata": metadata, "spec": {"packageName": name, **more}, "status": status}
+
+
+@pytest.fixture
+def observer() -> Observer:
+    packages = bundled("a", "b"), bundled("b"), bundled("c", "d"), bundled("d", "c"), bundled("e", workloadonly=True)
+    bundle = bundle_object(signed(render_package_bundle("v1-33-1", packages)), origin="x")
+    bundle["metadata"] |= {"uid": "u", "resourceVersion": "1"}
+    bundles, controllers = Stored(), Stored()
+    bundles.put(bundle)
+    spec = {
+        "activeBundle": "v1-33-1",
+        "defaultRegistry": "mirror.example/x",
+        "defaultImageRegistry": "mirror.example/x",
+    }
+    controllers.put({"metadata": {"name": "site", "namespace": "eksa-packages"}, "spec": spec})
+    return Observer(
+        packages=cast("Any", Stored()),
+        bundles=cast("Any", bundles),
+        controllers=cast("Any", controllers),
+        clusters=cast("Any", SimpleNamespace(own="site", get=lambda _: SimpleNamespace(version="1.33"))),
+        mirrors=cast("Any", SimpleNamespace(get=lambda _: SimpleNamespace(settings=MirrorSettings()))),
+        judge=Judge(BY_KEY),
+        holder="replica",
+        ready_within=60.0,
+        drift_interval=180.0,
+        clock=lambda: 1000.0,
+    )
+
+
+def seen(observer: Observer, document: dict[str, Any], looked: Looked | None = None) -> Observed:
+    cast("Any", observer.packages).put(document)
+    metadata = document["metadata"]
+    found = observer.observe(f"{metadata['namespace']}/{metadata['name']}", looked or Looked(), Memory(2000.0))
+    assert found is not None
+    return found
+
+
+def test_what_is_wanted_is_what_the_bundle_pins(observer: Observer) -> None:
+    found = seen(observer, package("b", config="replicas: 2", targetNamespace="apps"))
+    assert found.refusal is None
+    assert found.wanted is not None
+    assert found.wanted.repository == "mirror.example/x/b"
+    assert found.wanted.source.digest == f"sha256:{'b' * 64}"
+    assert found.wanted.values == {"replicas": 2, "sourceRegistry": "mirror.example/x"}
+    assert (found.wanted.target_version, found.wanted.namespace) == ("1.0.0 (latest)", "apps")
+
+
+def test_another_value_digest_or_retry_is_another_thing_to_want(observer: Observer) -> None:
+    documents = [
+        package("b", config="replicas: 2"),
+        package("b", config="replicas: 3"),
+        package("b", config="replicas: 2", metadata={"annotations": {"bundlectl.dev/retry": "1"}}),
+    ]
+    wanted = [seen(observer, document).wanted for document in documents]
+    assert len({each.fingerprint for each in wanted if each}) == 3
+
+
+@pytest.mark.parametrize(
+    ("document", "reason"),
+    [
+        (package("b", namespace="elsewhere"), "Namespace"),
+        (package("b", namespace="eksa-packages-other"), "NoController"),
+        (package("nobody"), "PackageMissing"),
+        (package("b", packageVersion="2.0.0"), "VersionMissing"),
+        (package("e"), "WorkloadOnly"),
+        (package("b", config="replicas: many"), "ConfigRefused"),
+        (package("b", targetNamespace="x", metadata={"annotations": {LOCATION: "y"}}), "Immutable"),
+    ],
+)
+def test_refusals_have_their_reasons(observer: Observer, document: dict[str, Any], reason: str) -> None:
+    refusal = seen(observer, document).refusal
+    assert refusal is not None
+    assert refusal.reason == reason
+
+
+def test_a_cycle_is_named(observer: Observer) -> None:
+    assert seen(observer, package("c")).cycle == ("c", "d", "c")
+    assert seen(observer, package("a")).cycle == ()
+
+
+def test_a_dependency_counts_once_it_is_installed_in_the_version_of_this_bundle(observer: Observer) -> None:
+    assert seen(observer, package("a")).dependencies == (Dependency(package="b"),)
+    source = {"registry": "", "repository": "b", "version": "1.0.0"}
+    for digest, state in ((f"sha256:{'b' * 64}", "installed"), (f"sha256:{'0' * 64}", "updating")):
+        status = {"state": "installed", "source": {**source, "digest": digest}}
+        cast("Any", observer.packages).put(package("b", status=status))
+        assert seen(observer, package("a")).dependencies == (Dependency(package="b", name="b", state=state),)
+    made = package("b", metadata={"ownerReferences": [{"uid": "uid-other"}]})
+    cast("Any", observer.packages).put(made)
+    assert seen(observer, package("a")).dependencies[0].needs_owner
+
+
+def test_a_release_belongs_to_the_package_that_it_names_as_long_as_that_exists(observer: Observer) -> None:
+    release = Release(revisions=(Revision(number=1, status="deployed", owner="uid-other"),))
+    assert seen(observer, package("b"), Looked(release=release)).owner == ""
+    cast("Any", observer.packages).put(package("other"))
+    assert seen(observer, package("b"), Looked(release=release)).owner == "eksa-packages-site/other"
+
+
+def review(document: dict[str, Any], before: dict[str, Any] | None = None, user: str = "somebody") -> dict[str, Any]:
+    operation = "UPDATE" if before else "CREATE"
+    asked = {
+        "uid": "1",
+        "operation": operation,
+        "object": document,
+        "oldObject": before,
+        "userInfo": {"username": user},
+    }
+    return {"request": asked}
+
+
+def told(observer: Observer, kind: str, asked: dict[str, Any]) -> str:
+    response = Admission(observer, OWN_ACCOUNT, Metrics()).review(kind, asked)["response"]
+    assert response["uid"] == "1"
+    return "" if response["allowed"] else str(response["status"]["message"])
+
+
+def test_a_package_is_let_in_that_could_be_installed(observer: Observer) -> None:
+    assert told(observer, "Package", review(package("b", config="replicas: 2"))) == ""
+    assert "replicas: " in told(observer, "Package", review(package("b", config="replicas: many")))
+    assert "must start with" in told(observer, "Package", review(package("b", namespace="elsewhere")))
+
+
+def test_internal_counts_from_the_controllers_account_alone(observer: Observer) -> None:
+    internal = package("nobody", metadata={"annotations": {"anywhere.eks.aws.com/internal": "true"}})
+    assert "not found in bundle" in told(observer, "Package", review(internal))
+    assert told(observer, "Package", review(internal, user=OWN_ACCOUNT)) == ""
+
+
+def test_where_a_release_is_only_the_controller_says(observer: Observer) -> None:
+    before = package("b", metadata={"annotations": {LOCATION: "apps"}})
+    moved = package("b", metadata={"annotations": {LOCATION: "elsewhere"}})
+    assert "is the controller's" in told(observer, "Package", review(moved, before))
+    assert told(observer, "Package", review(moved, before, user=OWN_ACCOUNT)) == ""
+    assert "immutable" in told(
+        observer, "Package", review({**before, "spec": {"packageName": "b", "targetNamespace": "x"}}, before)
+    )
+
+
+def test_what_is_being_deleted_and_what_did_not_change_is_let_through(observer: Observer) -> None:
+    gone = package("nobody", metadata={"deletionTimestamp": "2026-11-26T00:00:00Z"})
+    assert told(observer, "Package", review(gone, package("nobody"))) == ""
+    assert told(observer, "Package", review(package("nobody"), package("nobody"))) == ""
+
+
+@pytest.mark.parametrize("request_", [{}, {"request": None}, {"request": {"object": 3, "operation": "CREATE"}}])
+def test_a_review_that_is_none_is_answered(observer: Observer, request_: dict[str, Any]) -> None:
+    for kind in ("Package", "PackageBundle", "PackageBundleController"):
+        assert "response" in Admission(observer, OWN_ACCOUNT, Metrics()).review(kind, request_)

@@ -1,0 +1,139 @@
+"""A copy of the objects of a kind, with an API server that says what the test wants."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from typing import TYPE_CHECKING, Any, cast
+
+import pytest
+
+from controller.api import ClusterError
+from controller.watching import Objects
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from controller.api import Api
+
+
+def item(name: str, version: int, **spec: Any) -> dict[str, Any]:
+    metadata = {"name": name, "namespace": "n", "resourceVersion": str(version), "managedFields": [{"manager": "x"}]}
+    return {"metadata": metadata, "spec": spec}
+
+
+class Server:
+    """Lists what there is, and sends the events that are put into it."""
+
+    def __init__(self, *items: dict[str, Any]) -> None:
+        self.items = list(items)
+        self.lists = 0
+        self.events: queue.Queue[Any] = queue.Queue()
+        self.since: list[str] = []
+
+    def get(self, path: str, **query: str) -> dict[str, Any]:
+        assert path.endswith("/packages")
+        self.lists += 1
+        start = int(query.get("continue", "0"))
+        rest = str(start + 1) if start + 1 < len(self.items) else ""
+        return {"items": self.items[start : start + 1], "metadata": {"resourceVersion": "50", "continue": rest}}
+
+    def watch(self, path: str, version: str) -> Iterator[dict[str, Any]]:
+        del path
+        self.since.append(version)
+        while (event := self.events.get(timeout=10)) is not None:
+            if isinstance(event, Exception):
+                raise event
+            yield event
+
+
+class Told:
+    """What the owner of the copy was told."""
+
+    def __init__(self) -> None:
+        self.changes: queue.Queue[tuple[str, bool, bool]] = queue.Queue()
+
+    def __call__(self, key: str, before: Any, after: Any) -> None:
+        self.changes.put((key, before is not None, after is not None))
+
+    def next(self) -> tuple[str, bool, bool]:
+        return self.changes.get(timeout=10)
+
+
+@pytest.fixture
+def told() -> Told:
+    return Told()
+
+
+def started(server: Server, told: Told) -> Objects:
+    objects = Objects(cast("Api", server), "Package", told)
+    objects.start()
+    assert objects.listed.wait(10)
+    return objects
+
+
+def ended(objects: Objects, server: Server) -> None:
+    objects.stop()
+    server.events.put(None)
+    objects.join(10)
+    assert not objects.is_alive()
+
+
+def test_all_pages_are_listed_and_changes_followed(told: Told) -> None:
+    server = Server(item("a", 1), item("b", 2))
+    objects = started(server, told)
+    assert [told.next()[0], told.next()[0]] == ["n/a", "n/b"]
+    assert [each["metadata"]["name"] for each in objects.all("n")] == ["a", "b"]
+    assert objects.all("m") == []
+    server.events.put({"type": "MODIFIED", "object": item("a", 60, replicas=2)})
+    assert told.next() == ("n/a", True, True)
+    found = objects.get("n/a")
+    assert found is not None
+    assert found["spec"] == {"replicas": 2}
+    assert "managedFields" not in found["metadata"]
+    server.events.put({"type": "DELETED", "object": item("b", 61)})
+    assert told.next() == ("n/b", True, False)
+    assert objects.get("n/b") is None
+    ended(objects, server)
+
+
+def test_what_a_write_was_answered_with_is_not_undone_by_an_older_event(told: Told) -> None:
+    server = Server(item("a", 1))
+    objects = started(server, told)
+    told.next()
+    objects.put(item("a", 70, replicas=3))
+    assert told.next() == ("n/a", True, True)
+    server.events.put({"type": "MODIFIED", "object": item("a", 65)})
+    server.events.put({"type": "ADDED", "object": item("c", 71)})
+    assert told.next()[0] == "n/c"
+    found = objects.get("n/a")
+    assert found is not None
+    assert found["spec"] == {"replicas": 3}
+    ended(objects, server)
+
+
+def test_versions_that_are_not_kept_any_more_have_everything_listed_again(told: Told) -> None:
+    server = Server(item("a", 1), item("b", 2))
+    objects = started(server, told)
+    told.next(), told.next()
+    server.items = [item("a", 80)]
+    server.events.put({"type": "BOOKMARK", "object": {"metadata": {"resourceVersion": "75"}}})
+    server.events.put(ClusterError("too old", artifact="x", status=410))
+    assert told.next() == ("n/a", True, True)
+    assert told.next() == ("n/b", True, False)
+    assert objects.trouble == ""
+    ended(objects, server)
+
+
+def test_a_server_that_fails_is_told_and_tried_again(told: Told) -> None:
+    server = Server(item("a", 1))
+    objects = started(server, told)
+    told.next()
+    server.events.put(ClusterError("no answer", artifact="x", status=0))
+    deadline = threading.Event()
+    while not objects.trouble:
+        assert not deadline.wait(0.01)
+    assert "no answer" in objects.trouble
+    while server.lists < 2:
+        assert not deadline.wait(0.05)
+    ended(objects, server)
