@@ -37,6 +37,8 @@ NOUNS: Final = (
     "registry",
     "keys",
     "package-bundle",
+    "packages",
+    "controller",
     "quickstart",
 )
 """Modules below ``bundlectl.cli`` (`_module`), in the order of ``--help``; each has ``register(app)``."""

@@ -27,7 +27,8 @@ __all__ = ["Journey"]
 _Result = TypeVar("_Result")
 
 _SOURCE: Final = "eks-a:latest"
-_STEPS: Final = 10
+_PACKAGES: Final = "packages:1-33"
+_STEPS: Final = 11
 
 
 @dataclass(slots=True)
@@ -66,6 +67,7 @@ class Journey:
             host = self._registry(opened, folder / "registry")
             self._mirror(connection, wanted, store, host, public)
             self._verify(connection, wanted, lock_file, host, public)
+            self._packages(connection, request, host)
 
     @contextmanager
     def _step(self, command_line: str, title: str) -> Iterator[Callable[[str], None]]:
@@ -139,10 +141,11 @@ class Journey:
         from bundles.lock_signature import SIGNATURE_SUFFIX, sign_lock  # noqa: PLC0415 -- not for --help
         from signing.keys import KeyAccess, open_signer  # noqa: PLC0415 -- not for --help
 
-        line = f"bundlectl lock {_SOURCE} --verify off --key {key} --out {lock_file}"
-        with self._step(line, "pin all of it by digest, and sign that") as tell:
+        wanted = replace(request, sources=(_SOURCE, _PACKAGES))
+        line = f"bundlectl lock {_SOURCE} {_PACKAGES} --verify off --key {key} --out {lock_file}"
+        with self._step(line, "pin it and curated packages by digest, and sign that") as tell:
             signer = open_signer(str(key), KeyAccess())
-            locked = self._run(connection, lambda session: lock(request, session=session))
+            locked = self._run(connection, lambda session: lock(wanted, session=session))
             content, quiet = locked.to_bytes(), Console(quiet=True)
             write_result(quiet, f"{lock_file}{SIGNATURE_SUFFIX}", sign_lock(content, locked, signer))
             write_result(quiet, str(lock_file), content)
@@ -202,6 +205,22 @@ class Journey:
                 kind = ContentError if report.exit_code == ContentError.exit_code else MissingError
                 raise kind(f"{len(report.findings)} findings, the first: {worst.message}", artifact=worst.reference)
             tell(f"{report.artifacts} artifacts and {report.blobs} blobs are what the lock says")
+
+    def _packages(self, connection: Connection, request: SourceRequest, host: str) -> None:
+        from bundlectl.operations.packages import bundles_in_registry  # noqa: PLC0415 -- not for --help
+        from bundles.plan import Naming  # noqa: PLC0415 -- not for --help
+
+        target = Naming.parse(f"{host}/eks")
+        line = f"bundlectl packages list --registry {host}/eks --verify off"
+        with self._step(line, "what could be installed from it: curated packages") as tell:
+            # The samples' bundle is nobody's: what pins it here is the lock, which was verified before.
+            found = self._run(connection, lambda session: bundles_in_registry(request, target, session=session))
+            offered = [
+                f"{package.name} {package.source.versions[0].name}"
+                for bundle in found
+                for package in bundle.bundle.spec.packages
+            ]
+            tell(f"{', '.join(offered)}; next: bundlectl packages install NAME --from {host}/eks")
 
 
 def _told(report: CopyReport) -> str:

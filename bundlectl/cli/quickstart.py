@@ -35,8 +35,8 @@ def register(app: typer.Typer) -> None:
         """Take the whole journey on loopback, with samples, in a few seconds.
 
         Look at a release, lock it and sign the lock, download it, mirror it into a registry, mirror
-        it again, verify it. Each step shows the command that does the same. Nothing outside this machine
-        is contacted, and nothing is left behind unless --dir says where.
+        it again, verify it, list the packages in it. Each step shows the command that does the same. Nothing
+        outside this machine is contacted, and nothing is left behind unless --dir says where.
         """
         journey = Journey(invocation.console, text=form.output is Format.TEXT)
         with _folder(dir) as folder:
@@ -78,6 +78,7 @@ def _next_commands(directory: Path | None) -> list[str]:
         return real
     return [
         f"bundlectl store list {directory / 'store'}",
+        f"bundlectl packages list --store {directory / 'store'}",
         f"bundlectl serve --store {directory / 'registry'}",
         *real,
     ]

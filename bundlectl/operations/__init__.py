@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from bundlectl.operations.comparing import Difference, diff
     from bundlectl.operations.configuring import RegistryConfig, SiteRegistry, configure_clusters
     from bundlectl.operations.downloading import download
-    from bundlectl.operations.exporting import ExportReport, ExportSettings, export, plan_export
+    from bundlectl.operations.export_report import ExportReport
+    from bundlectl.operations.exporting import ExportSettings, export, plan_export
     from bundlectl.operations.filing import FilesLayout, FilesReport, write_files
     from bundlectl.operations.importing import ImportReport, import_into_registry, import_into_store
     from bundlectl.operations.inspecting import Inspection, inspect
@@ -119,7 +120,8 @@ _HOMES: Final = {
     "bundlectl.operations.comparing": ("Difference", "diff"),
     "bundlectl.operations.configuring": ("RegistryConfig", "SiteRegistry", "configure_clusters"),
     "bundlectl.operations.downloading": ("download",),
-    "bundlectl.operations.exporting": ("ExportReport", "ExportSettings", "export", "plan_export"),
+    "bundlectl.operations.export_report": ("ExportReport",),
+    "bundlectl.operations.exporting": ("ExportSettings", "export", "plan_export"),
     "bundlectl.operations.filing": ("FilesLayout", "FilesReport", "write_files"),
     "bundlectl.operations.importing": ("ImportReport", "import_into_registry", "import_into_store"),
     "bundlectl.operations.inspecting": ("Inspection", "inspect"),

@@ -14,11 +14,12 @@ from bundlectl.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-__all__ = ["NAMESPACE", "generate_package", "object_name", "package_namespace", "read_values"]
+__all__ = ["NAMESPACE", "cluster_name", "generate_package", "object_name", "package_namespace", "read_values"]
 
 NAMESPACE: Final = "eksa-packages"
 """Where bundles and PackageBundleControllers are (``domain.md`` section 4)."""
 
+_CLUSTER_LIMIT: Final = 63 - len(f"{NAMESPACE}-")
 _API_VERSION: Final = "packages.eks.amazonaws.com/v1alpha1"
 _LABEL: Final = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?", re.ASCII)
 _INTEGER: Final = re.compile(r"0|-?[1-9][0-9]{0,17}", re.ASCII)
@@ -29,9 +30,23 @@ def package_namespace(cluster: str) -> str:
     """Where the packages of a cluster are asked for.
 
     Raises:
-        UsageError: not the name of a cluster.
+        UsageError: not the name of a cluster, or too long a one for such a namespace.
     """
-    return f"{NAMESPACE}-{object_name(cluster, 'cluster')}"
+    return f"{NAMESPACE}-{cluster_name(cluster)}"
+
+
+def cluster_name(text: str) -> str:
+    """Return ``text`` where it can name a cluster that has packages.
+
+    Raises:
+        UsageError: it cannot, or is so long that its namespace could not have its name.
+    """
+    if len(text) > _CLUSTER_LIMIT:
+        raise UsageError(
+            f"{text[:100]!r} is too long for the name of a cluster with packages",
+            hint=f"their namespace is {NAMESPACE}-CLUSTER, which leaves {_CLUSTER_LIMIT} characters for it",
+        )
+    return object_name(text, "cluster")
 
 
 def object_name(text: str, what: str) -> str:
@@ -101,36 +116,37 @@ def read_values(pairs: Iterable[str], *, base: Mapping[str, Any] | None = None) 
         base: what counts less, such as that of ``--values``.
 
     Raises:
-        UsageError: a pair is malformed, or two of them contradict each other.
+        UsageError: a pair is malformed, or two of them contradict each other; told without values, which may be
+            secrets.
     """
     values = deepcopy(dict(base or {}))
     for pair in pairs:
         key, equals, text = pair.partition("=")
         parts = [part.replace("\\", "") for part in _PART.findall(key)]
         if not equals or not parts or ".".join(_PART.findall(key)) != key:
-            raise UsageError(f"--set {pair[:200]!r} is not of the form KEY=VALUE", hint="write --set replicas=2")
-        _place(values, parts, _read_value(text, pair), pair)
+            raise UsageError(f"--set {key[:200]!r} is not of the form KEY=VALUE", hint="write --set replicas=2")
+        _place(values, parts, _read_value(text, key), key)
     return values
 
 
-def _read_value(text: str, pair: str) -> Any:  # noqa: ANN401 -- whatever JSON can say
+def _read_value(text: str, key: str) -> Any:  # noqa: ANN401 -- whatever JSON can say
     if text in ("true", "false", "null") or _INTEGER.fullmatch(text) or text[:1] in ("{", "[", '"'):
         try:
             return json.loads(text)
         except (ValueError, RecursionError) as error:
             raise UsageError(
-                f"--set {pair[:200]!r}: the value is not JSON, as its beginning says", hint="or use --values FILE"
+                f"--set {key[:200]!r}: the value is not JSON, as its beginning says", hint="or use --values FILE"
             ) from error
     return text
 
 
-def _place(values: dict[str, Any], parts: list[str], value: object, pair: str) -> None:
+def _place(values: dict[str, Any], parts: list[str], value: object, key: str) -> None:
     *above, last = parts
     for part in above:
         below = values.setdefault(part, {})
         if not isinstance(below, dict):
-            raise UsageError(f"--set {pair[:200]!r}: {part} was given a value already, and can have none below it")
+            raise UsageError(f"--set {key[:200]!r}: {part} was given a value already, and can have none below it")
         values = below
     if isinstance(values.get(last), dict) and not isinstance(value, dict):
-        raise UsageError(f"--set {pair[:200]!r}: {last} has values below it already, and can have none itself")
+        raise UsageError(f"--set {key[:200]!r}: {last} has values below it already, and can have none itself")
     values[last] = value

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass, field, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Final
 
 from bundlectl.errors import MissingError, UsageError, VerificationError
@@ -13,13 +15,14 @@ from bundlectl.operations.gathering import gather
 from bundlectl.operations.locking import lock_sources
 from bundlectl.operations.rooting import Rooting
 from bundles.document import parse_document
-from bundles.package_bundle import BundleName
+from bundles.package_bundle import BundleName, find_package, find_version
 from bundles.package_requires import decode_schema
 from bundles.packages import PACKAGE_IMAGE_REGISTRY
 from bundles.plan import PACKAGE_BUNDLES_REPOSITORY, PACKAGES_NAMESPACE
 from bundles.schema import parse_model
 from bundles.schema.package_bundle import PackageBundle
 from bundles.sources.packages import PACKAGE_BUNDLES
+from mirror.filesystem import mapped_errors
 
 if TYPE_CHECKING:
     from bundlectl.operations.request import SourceRequest
@@ -36,6 +39,8 @@ __all__ = [
     "bundles_in_store",
     "choose_version",
     "describe_package",
+    "hold_to_policies",
+    "is_wanted",
     "package_places",
 ]
 
@@ -173,6 +178,16 @@ def _source(wanted: str) -> str:
     return channel
 
 
+def is_wanted(name: str, wanted: str) -> bool:
+    """Whether a bundle of this name is for a Kubernetes version, or the one that is named.
+
+    Raises:
+        UsageError: ``wanted`` is neither.
+    """
+    source = _source(wanted)
+    return name == source or name.startswith(f"v{source}-")
+
+
 def _channel(text: str) -> str:
     match = _KUBE_VERSION.fullmatch(text)
     return f"{match[1]}-{match[2]}" if match else ""
@@ -221,11 +236,10 @@ def bundles_in_store(
     """
     asked = replace(request, sources=(f"store:{store}",))
     locked = lock_sources(asked, session=session)
-    name = _source(wanted) if wanted else ""
     manifests = [
         item
         for item in locked.lock.manifests
-        if item.kind == "PackageBundle" and (not name or item.name == name or item.name.startswith(f"v{name}-"))
+        if item.kind == "PackageBundle" and (not wanted or is_wanted(item.name, wanted))
     ]
     if not manifests:
         held = ", ".join(sorted(item.name for item in locked.lock.manifests if item.kind == "PackageBundle")[:_SHOWN])
@@ -254,6 +268,29 @@ def bundles_in_store(
     return tuple(sorted(found, key=lambda item: item.name))
 
 
+def hold_to_policies(request: SourceRequest, raw: bytes, *, name: str, session: Session) -> None:
+    """Hold a bundle that came out of a cluster to the policies that one out of a registry would be held to.
+
+    Args:
+        request: whose policies; without any nothing is done.
+        raw: the bundle.
+        name: of the bundle.
+        session: connections.
+
+    Raises:
+        VerificationError: a policy does not let it in.
+        ContentError: it is malformed.
+    """
+    if not request.policies:
+        return
+    with TemporaryDirectory(prefix="bundlectl-bundle-") as folder:
+        path = Path(folder, f"{name}.yaml")
+        with mapped_errors(path, action="write"):
+            path.write_bytes(raw)
+        asked = replace(request, sources=(str(path),))
+        admit(request.policies, gather(asked, session, follow=False), asked, session)
+
+
 def choose_version(bundle: PackageBundle, package: str, version: str = "") -> tuple[BundledPackage, PackageVersion]:
     """The package and version that a request means (``domain.md`` 5.2).
 
@@ -266,16 +303,13 @@ def choose_version(bundle: PackageBundle, package: str, version: str = "") -> tu
         MissingError: it is not in the bundle.
     """
     name = bundle.metadata.name
-    found = next((item for item in bundle.spec.packages if item.name.lower() == package.lower()), None)
+    found = find_package(bundle, package)
     if found is None:
         known = ", ".join(item.name for item in bundle.spec.packages[:_SHOWN])
         raise MissingError(f"Package {package[:100]} is not in the bundle ({name})", hint=f"it has {known or 'none'}")
-    versions = found.source.versions
-    if version in ("", "latest") and versions:
-        return found, versions[0]
-    chosen = next((item for item in versions if version in (item.name, item.digest)), None)
+    chosen = find_version(found, version)
     if chosen is None:
-        known = ", ".join(item.name for item in versions[:_SHOWN])
+        known = ", ".join(item.name for item in found.source.versions[:_SHOWN])
         raise MissingError(
             f"Package {found.name}@{version[:100]} is not in the bundle ({name})", hint=f"it has {known or 'none'}"
         )

@@ -102,8 +102,8 @@ def test_the_quickstart_takes_every_step_and_leaves_nothing_behind(tmp_path: Pat
     with start(tmp_path, "quickstart") as process:
         out, err = process.communicate(timeout=60)
     assert process.returncode == 0, out + err
-    for number in range(1, 11):
-        assert f"{number}/10 " in out
+    for number in range(1, 12):
+        assert f"{number}/11 " in out
     assert "Next:\n  bundlectl releases" in out
     assert list(tmp_path.glob("bundlectl-quickstart-*")) == []
 
@@ -115,7 +115,7 @@ def test_the_quickstart_keeps_what_it_made_where_it_was_told_to(tmp_path: Path) 
     assert process.returncode == 0, err
     document = json.loads(out)
     schema("quickstart").validate(document)
-    assert len(document["steps"]) == 10
+    assert len(document["steps"]) == 11
     assert document["seconds"] < 20
     assert document["next"][0] == f"bundlectl store list {kept / 'store'}"
     assert {path.name for path in kept.iterdir()} == {

@@ -59,6 +59,15 @@ def test_the_commands_of_this_release_exist() -> None:
         "keys show",
         "package-bundle build",
         "package-bundle push",
+        "packages list",
+        "packages describe",
+        "packages generate",
+        "packages install",
+        "packages upgrade",
+        "packages delete",
+        "controller run",
+        "controller manifests",
+        "controller feed",
         "quickstart",
     }
 
@@ -68,7 +77,7 @@ def test_o_is_only_ever_the_format(name: str) -> None:
     for parameter in COMMANDS[name].params:
         if "-o" in parameter.opts or "--output" in parameter.opts:
             assert parameter.opts == ["--output", "-o"]
-            assert parameter.default is options.Format.TEXT
+            assert parameter.default in (options.Format.TEXT, options.DocumentFormat.TEXT)
     assert any("-o" in parameter.opts for parameter in COMMANDS[name].params)
 
 
@@ -123,6 +132,9 @@ def test_no_option_of_a_group_is_defined_a_second_time(name: str) -> None:
         "files": {"to"},
         "export": {"to"},
     }.get(name, set())
+    if name.startswith(("packages ", "controller ")):
+        # A bundle of packages is for one version of Kubernetes; its key is that of the controller, too.
+        allowed = {"kube_version", "key"}
     named = {parameter.name for parameter in COMMANDS[name].params if parameter.param_type_name == "option"}
     assert not (foreign - allowed) & named
 

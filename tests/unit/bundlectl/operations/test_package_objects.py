@@ -45,6 +45,21 @@ def test_what_is_no_value_is_told(pairs: tuple[str, ...]) -> None:
         read_values(pairs)
 
 
+@pytest.mark.parametrize(
+    "pairs", [("a=[hunter2",), ("a=b", "a.c=hunter2"), ("a.c=d", "a=hunter2"), ("a..b=hunter2",), ("=hunter2",)]
+)
+def test_no_value_is_repeated_for_it_may_be_a_password(pairs: tuple[str, ...]) -> None:
+    with pytest.raises(UsageError) as refused:
+        read_values(pairs)
+    assert "hunter2" not in str(refused.value)
+
+
+def test_the_namespace_of_a_cluster_can_have_its_name() -> None:
+    assert len(package_namespace("c" * 49)) == 63
+    with pytest.raises(UsageError, match="too long"):
+        package_namespace("c" * 50)
+
+
 def test_what_is_set_counts_more_than_the_file_and_leaves_it_as_it_is() -> None:
     base = {"a": {"b": 1, "c": 2}}
     assert read_values(("a.b=3",), base=base) == {"a": {"b": 3, "c": 2}}

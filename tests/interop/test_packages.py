@@ -1,0 +1,523 @@
+"""Packages of a mirror, with and without a controller, on a real API server."""
+
+from __future__ import annotations
+
+import base64
+import json
+import signal
+import subprocess
+from contextlib import suppress
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+from jsonschema import Draft202012Validator
+from kubernetes.client import ApiException
+
+from controller.crds import load_definitions
+from tests.interop.cluster import cluster_in, define, wait_for
+from tests.interop.content import write_layout
+from tests.interop.programs import Program, bundlectl, docker_registry, free_port, provided, running
+from tests.interop.workloads import UNREADY, write_workload_chart
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.interop.cluster import Cluster
+
+NAMESPACE = "site/eks-anywhere"
+BASE = "base-system"
+"""Where the chart of what others need says that it goes."""
+API = "/apis/packages.eks.amazonaws.com/v1alpha1/namespaces"
+SCHEMA = {"type": "object", "properties": {"replicas": {"type": "integer", "minimum": 0}}, "required": []}
+
+
+HOOK = """\
+{{ if .Values.stuck }}
+apiVersion: batch/v1
+kind: Job
+metadata:
+  name: stuck
+  annotations: {helm.sh/hook: "pre-install,pre-upgrade", helm.sh/hook-delete-policy: before-hook-creation}
+spec:
+  template:
+    metadata: {annotations: {bundlectl.test/stays-unready: "yes"}}
+    spec: {restartPolicy: Never, containers: [{name: stuck, image: none.example/none}]}
+{{ end }}
+"""
+"""A hook that helm waits for in vain."""
+
+WIDE = """\
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRole
+metadata: {name: "{{ .Release.Name }}-{{ .Release.Namespace }}"}
+rules: [{apiGroups: [""], resources: [nodes], verbs: [get]}]
+"""
+"""What has no namespace, called as charts call it."""
+
+POLICY = """\
+apiVersion: bundlectl.dev/v1alpha1
+kind: Policy
+metadata: {name: none}
+spec: {rules: [{match: [{type: document}], always: refuse}]}
+"""
+
+
+BUNDLE = {
+    "apiVersion": "packages.eks.amazonaws.com/v1alpha1",
+    "kind": "PackageBundle",
+    "spec": {
+        "packages": [{"name": "x", "source": {"repository": "x", "versions": [{"name": "1", "digest": "sha256:0"}]}}]
+    },
+}
+"""Without a signature."""
+
+
+@dataclass(frozen=True)
+class Mirror:
+    """A registry with two bundles; the newer one has a greeter that never gets ready."""
+
+    host: str
+    key: Path
+
+    @property
+    def target(self) -> str:
+        return f"{self.host}/site"
+
+    @property
+    def trusted(self) -> tuple[str, ...]:
+        return ("--verify", f"{self.key}.pub")
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("packages")
+
+
+@pytest.fixture(scope="module")
+def site(place: Path) -> Iterator[Cluster]:
+    """A cluster of this file's own, for what controllers have is in namespaces of fixed names."""
+    with cluster_in(place / "cluster") as started:
+        define(started, load_definitions())
+        yield started
+
+
+@pytest.fixture(scope="module")
+def mirror(place: Path) -> Iterator[Mirror]:
+    home = place / "home"
+    home.mkdir()
+    helm = Program(provided("helm3"), home, (), {f"HELM_{name}_HOME": str(home / name) for name in ("CACHE", "CONFIG")})
+    crane, ours = Program(provided("crane"), home, ("--insecure",)), bundlectl(home)
+    with docker_registry(place / "registry") as host:
+        image = f"{host}/{NAMESPACE}/tools/greeter:v2"
+        write_layout(place / "image", seed=1)
+        crane.run("push", "--index", place / "image", image)
+        for version, more in (("1.0.0", {}), ("1.1.0", {"replicas": 2}), ("2.0.0", {"annotations": UNREADY})):
+            needs = {} if version == "2.0.0" else {"dependencies": ["base"]}
+            _push(helm, place, write_workload_chart(place, "greeter", version, image=image, **more), host, needs)
+        base = write_workload_chart(place, "base", "3.0.0", image=image, defaultNamespace=BASE)
+        (base / "templates" / "wide.yaml").write_text(WIDE)
+        _push(helm, place, base, host, {})
+        key = home / "site.key"
+        ours.run("keys", "generate", key)
+        for name, version in (("v1-33-1", "1.0.0"), ("v1-33-2", "1.1.0"), ("v1-33-3", "2.0.0")):
+            given, bundle = home / "input.yaml", home / f"{name}.yaml"
+            projects = [
+                {"name": package, "repository": package, "versions": [{"name": wanted}]}
+                for package, wanted in (("greeter", version), ("base", "3.0.0"))
+            ]
+            described = {"name": name, "kubernetesVersion": "1.33", "packages": [{"projects": projects}]}
+            given.write_text(yaml.safe_dump(described))
+            where = f"{host}/{NAMESPACE}"
+            ours.run("package-bundle", "build", given, "--registry", where, "--key", key, "--out", bundle)
+            ours.run("package-bundle", "push", bundle, "--to", f"{host}/site", "--verify", f"{key}.pub")
+        yield Mirror(host, key)
+
+
+def _push(helm: Program, folder: Path, chart: Path, host: str, needs: dict[str, Any]) -> None:
+    (chart / "templates" / "hook.yaml").write_text(HOOK)
+    (chart / "values.schema.json").write_text(json.dumps(SCHEMA))
+    if needs:
+        (chart / "requires.yaml").write_text(yaml.safe_dump({"kind": "Requires", "spec": needs}))
+    helm.run("package", chart, "--destination", folder / "packed")
+    for archive in (folder / "packed").iterdir():
+        helm.run("push", archive, f"oci://{host}/{NAMESPACE}", "--plain-http")
+        archive.unlink()
+
+
+@pytest.fixture
+def ours(home: Path, site: Cluster) -> Program:
+    """bundlectl, which finds the cluster's kubeconfig in its environment."""
+    return Program(bundlectl(home).path, home, (), {"KUBECONFIG": str(site.kubeconfig)})
+
+
+@pytest.fixture
+def with_helm(ours: Program, helm: Program) -> Program:
+    """The same, which finds helm 3 or 4 in its path, too."""
+    (ours.home / "bin").mkdir()
+    (ours.home / "bin" / "helm").symlink_to(helm.path)
+    path = {"PATH": f"{ours.home / 'bin'}:/usr/bin:/bin"}
+    return Program(ours.path, ours.home, (), {**ours.environment, **path})
+
+
+def described(document: Any, schema: str) -> Any:
+    """A result, which is what its published schema says."""
+    written = json.loads(files("bundlectl.cli.schemas").joinpath(f"{schema}.schema.json").read_bytes())
+    Draft202012Validator(written).validate(document)
+    return document
+
+
+def deployment(site: Cluster, namespace: str, name: str = "greeter") -> Any:
+    return site.get(f"/apis/apps/v1/namespaces/{namespace}/deployments/{name}")
+
+
+@pytest.fixture
+def target(site: Cluster, home: Path) -> Iterator[str]:
+    """A namespace that no other test knows; what others need is not installed before, nor after."""
+    made, _ = site.call("POST", "/api/v1/namespaces", {"metadata": {"generateName": "test-"}})
+    with suppress(ApiException):
+        site.call("POST", "/api/v1/namespaces", {"metadata": {"name": BASE}})
+    yield str(made["metadata"]["name"])
+    helm = Program(provided("helm3"), home)
+    helm.attempt("uninstall", "base", "--namespace", BASE, "--kubeconfig", site.kubeconfig, "--wait")
+
+
+def test_without_a_controller_a_package_is_installed_changed_rolled_back_and_deleted(
+    with_helm: Program, mirror: Mirror, site: Cluster, target: str
+) -> None:
+    install = ("packages", "install", "greeter", "--from", mirror.target, "--target-namespace", target, *mirror.trusted)
+    done = described(
+        with_helm.document(*install, "--kube-version", "v1-33-1", "--wait", "-o", "json"), "packages-changes"
+    )
+    assert [(item["name"], item["version"], item["outcome"]) for item in done["packages"]] == [
+        ("base", "3.0.0", "installed"),
+        ("greeter", "1.0.0", "installed"),
+    ]
+    assert deployment(site, target)["status"]["availableReplicas"] == 1
+
+    done = with_helm.document(*install, "--kube-version", "v1-33-2", "--set", "replicas=3", "--wait", "-o", "json")
+    assert [item["outcome"] for item in done["packages"]] == ["up to date", "installed"]
+    held = deployment(site, target)
+    assert (held["metadata"]["labels"]["chart-version"], held["status"]["availableReplicas"]) == ("1.1.0", 3)
+
+    older = with_helm.attempt(*install, "--kube-version", "v1-33-1")
+    assert (older.returncode, "v1-33-1 is older than v1-33-2" in older.stderr) == (3, True), older.stderr
+    # Nobody saw it ready, so it is nothing to go back to: as if the wait for it had been interrupted.
+    assert with_helm.run(*install) == f"greeter 2.0.0 in {target}: installed\n"
+    failed = with_helm.attempt(*install, "--wait", "--timeout", "4")
+    assert failed.returncode == 3
+    foreign = with_helm.attempt("packages", "install", "base", "--package-name", "greeter", *install[3:])
+    told = f"{target}/greeter: is there already, of the chart greeter-"
+    assert (foreign.returncode, told in foreign.stderr) == (3, True), foreign.stderr
+    assert "was rolled back to revision 2: not ready within 4 s: Deployment/greeter: " in failed.stderr
+    held = deployment(site, target)
+    assert (held["metadata"]["labels"]["chart-version"], held["spec"]["replicas"]) == ("1.1.0", 3)
+
+    delete = ("packages", "delete", "greeter", "--local", "--target-namespace", target)
+    assert with_helm.run(*delete) == "greeter deleted\n"
+    assert with_helm.attempt(*delete).returncode == 4
+    with pytest.raises(ApiException, match="not found"):
+        deployment(site, target)
+
+
+def test_without_a_controller_nothing_is_installed_that_does_not_pass_every_check(
+    with_helm: Program, mirror: Mirror, site: Cluster, target: str
+) -> None:
+    install = ("packages", "install", "greeter", "--from", mirror.target, "--target-namespace", target)
+    first = ("--kube-version", "v1-33-1")
+    for options, code, told in (
+        (first, 3, "does not hold: aws"),
+        ((*first, *mirror.trusted, "--set", "replicas=-1"), 3, "replicas: the value is less than the minimum of 0"),
+        ((*first, *mirror.trusted, "--package-version", "9"), 4, "greeter@9 is not in the bundle (v1-33-1)"),
+        (("--kube-version", "1.32", *mirror.trusted), 4, "v1-32-latest"),
+    ):
+        refused = with_helm.attempt(*install, *options)
+        assert (refused.returncode, told in refused.stderr) == (code, True), refused.stderr
+    nowhere = with_helm.attempt(*install[:-1], "nowhere", *first, *mirror.trusted)
+    assert (nowhere.returncode, "the cluster has no namespace nowhere" in nowhere.stderr) == (4, True), nowhere.stderr
+    assert site.get(f"/apis/apps/v1/namespaces/{target}/deployments")["items"] == []
+    assert site.get(f"/api/v1/namespaces/{target}/secrets")["items"] == []
+
+
+def test_an_installation_that_is_stopped_stops_helm_and_the_same_command_goes_on(
+    with_helm: Program, mirror: Mirror, site: Cluster, target: str
+) -> None:
+    ours = with_helm
+    options = ("--from", mirror.target, "--kube-version", "v1-33-1", "--target-namespace", target, *mirror.trusted)
+    install = ("packages", "install", "base", *options)
+    with subprocess.Popen(
+        [ours.path, *install, "--set", "stuck=true"], env=ours.variables(), cwd=ours.home, stderr=subprocess.PIPE
+    ) as process:
+        wait_for(lambda: site.get(f"/apis/batch/v1/namespaces/{target}/jobs/stuck"), "helm waits for the hook")
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=5) == 130
+    assert not [path for path in Path("/proc").glob("[0-9]*/cmdline") if target.encode() in _read(path)]
+    assert ours.run(*install, "--wait") == f"base 3.0.0 in {target}: installed\n"
+    assert deployment(site, target, "base")["status"]["availableReplicas"] == 1
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""  # it ended meanwhile
+
+
+@pytest.fixture
+def cluster_name(site: Cluster, target: str) -> Iterator[str]:
+    """The name of a cluster whose packages no other test asks for; nothing of it is left."""
+    name = f"c-{target}"
+    yield name
+    for path in (
+        "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations/bundlectl-controller",
+        f"{API}/eksa-packages/packagebundlecontrollers/{name}",
+        f"/api/v1/namespaces/eksa-packages-{name}",
+        "/api/v1/namespaces/eksa-packages/secrets/registry-mirror-cred",
+        *(f"{API}/eksa-packages/packagebundles/v1-33-{number}" for number in (1, 2, 3)),
+        *(f"/apis/apps/v1/namespaces/eksa-packages/deployments/{one}" for one in CONTROLLERS.values()),
+    ):
+        with suppress(ApiException):
+            site.call("DELETE", path)
+
+
+CONTROLLERS = {"bundlectl": "bundlectl-controller", "aws": "eks-anywhere-packages"}
+
+
+def install_controller(ours: Program, site: Cluster, name: str, which: str, admission: int = 0) -> None:
+    """Apply the manifests; kwok makes the pods ready, so nothing acts. Nothing admits unless there is a port for it."""
+    printed = ours.run("controller", "manifests", "--image", "registry.example/bundlectl:1", "--cluster", name)
+    objects = list(yaml.safe_load_all(printed))
+    if which == "aws":
+        objects = [item for item in objects if item["kind"] in ("Namespace", "Deployment")]
+        for item in objects:
+            if item["kind"] == "Deployment":
+                item["metadata"]["name"] = CONTROLLERS["aws"]
+                pod = item["spec"]["template"]["spec"]
+                del pod["serviceAccountName"]
+                pod["containers"][0] |= {"name": "manager", "env": [{"name": "ENABLE_WEBHOOKS", "value": "true"}]}
+    for item in objects:
+        if item["kind"] == "ValidatingWebhookConfiguration":
+            if not admission:
+                continue
+            for hook in item["webhooks"]:
+                path = hook["clientConfig"].pop("service")["path"]
+                hook["clientConfig"]["url"] = f"https://127.0.0.1:{admission}{path}"
+        site.apply(item, fieldValidation="Strict")
+
+
+@pytest.mark.parametrize("which", CONTROLLERS)
+def test_a_controller_is_fed_and_fed_again_without_a_change(
+    ours: Program, mirror: Mirror, site: Cluster, cluster_name: str, which: str
+) -> None:
+    install_controller(ours, site, cluster_name, which)
+    feed = ("controller", "feed", "--registry", mirror.target, "--cluster", cluster_name, *mirror.trusted)
+    first = described(ours.document(*feed, "--bundle-version", "v1-33-1", "-o", "json"), "controller-feed")
+    assert (first["controller"], first["registry"]) == (which, f"{mirror.host}/{NAMESPACE}")
+    running = site.get(f"/apis/apps/v1/namespaces/eksa-packages/deployments/{CONTROLLERS[which]}")
+    (container,) = running["spec"]["template"]["spec"]["containers"]
+    environment = {item["name"]: item.get("value") for item in container["env"]}
+    shown = ours.run("keys", "show", f"{mirror.key}.pub", "--format", "base64").strip()
+    assert environment["EKSA_PUBLIC_KEY"] == shown
+    assert len(environment) > 1
+    pointing = site.get(f"{API}/eksa-packages/packagebundlecontrollers/{cluster_name}")["spec"]
+    assert pointing["activeBundle"] == "v1-33-1"
+    assert pointing["defaultRegistry"] == pointing["defaultImageRegistry"] == f"{mirror.host}/{NAMESPACE}"
+    assert site.get(f"{API}/eksa-packages/packagebundles/v1-33-1")["spec"]["packages"]
+    again = ours.document(*feed, "--bundle-version", "v1-33-1", "-o", "json")
+    assert {item["outcome"] for item in again["objects"]} == {"unchanged"}
+
+    newer = ours.document(*feed, "-o", "json")
+    assert newer["bundle"] == "v1-33-3"
+    changed = {item["kind"]: item["outcome"] for item in newer["objects"] if item["outcome"] != "unchanged"}
+    assert changed == {"PackageBundle": "created", "PackageBundleController": "changed"}
+    back = ours.attempt(*feed, "--bundle-version", "v1-33-2")
+    assert (back.returncode, "is older than v1-33-3, which is active" in back.stderr) == (3, True)
+    assert ours.attempt(*feed, "--bundle-version", "v1-33-2", "--allow-rollback").returncode == 0
+
+
+def test_the_chart_installs_what_the_manifests_say(ours: Program, helm: Program, tmp_path: Path) -> None:
+    chart = tmp_path / "chart.tgz"
+    ours.run("controller", "manifests", "--chart", chart)
+    printed = ours.run("controller", "manifests", "--image", "registry.example/bundlectl:1", "--cluster", "site")
+    values = ("--set", "image=registry.example/bundlectl:1", "--set", "clusterName=site")
+    options = ("bundlectl", chart, "--namespace", "eksa-packages", *values)
+    rendered = helm.run("template", *options, "--kube-version", "1.33.0", "--include-crds")
+
+    def named(text: str) -> dict[tuple[str, str, str], Any]:
+        objects = [item for item in yaml.safe_load_all(text) if item]
+        return {
+            (item["kind"], item["metadata"].get("namespace", ""), item["metadata"]["name"]): item for item in objects
+        }
+
+    chart_has, manifests_have = named(rendered), named(printed)
+    assert chart_has == {key: item for key, item in manifests_have.items() if key in chart_has}
+    rest = manifests_have.keys() - chart_has.keys()
+    assert {key for key in rest if key[1] != "eksa-packages-site"} == {
+        ("Namespace", "", "eksa-packages"),
+        ("Namespace", "", "eksa-packages-site"),
+    }
+    refused = helm.attempt(
+        "template", "bundlectl", chart, "--namespace", "elsewhere", *values, "--kube-version", "1.33.0"
+    )
+    assert (refused.returncode, "install it with --namespace eksa-packages" in refused.stderr) == (1, True)
+
+
+def test_each_cluster_and_registry_keeps_its_credentials_when_another_is_fed(
+    ours: Program, mirror: Mirror, site: Cluster, cluster_name: str, target: str
+) -> None:
+    install_controller(ours, site, cluster_name, "aws")
+    kept = {"auths": {"other.example": {"auth": "a2VwdA=="}}}
+    data = {"config.json": json.dumps(kept), ".dockerconfigjson": json.dumps(kept), "other_ca.crt": "theirs"}
+    held = {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": "registry-mirror-cred", "namespace": "eksa-packages"},
+        "stringData": data,
+    }
+    site.call("POST", "/api/v1/namespaces/eksa-packages/secrets", held)
+    feed = ("controller", "feed", "--registry", mirror.target, "--cluster", cluster_name, *mirror.trusted)
+    ours.run(*feed, "--bundle-version", "v1-33-1")
+    package = {"packageName": "greeter", "targetNamespace": target}
+    ours_to_be = {"apiVersion": API.split("/apis/")[1].rpartition("/")[0], "kind": "Package", "spec": package}
+    where = f"eksa-packages-{cluster_name}"
+    site.apply({**ours_to_be, "metadata": {"name": "greeter", "namespace": where}})
+    ours.run(*feed, "--bundle-version", "v1-33-1")
+    pulls = site.get(f"/api/v1/namespaces/{target}/secrets/registry-mirror-cred")
+    assert json.loads(base64.b64decode(pulls["data"][".dockerconfigjson"])) == kept
+    found = site.get("/api/v1/namespaces/eksa-packages/secrets/registry-mirror-cred")
+    opened = {name: base64.b64decode(value).decode() for name, value in found["data"].items()}
+    assert (found["type"], opened["other_ca.crt"], json.loads(opened["config.json"])) == ("Opaque", "theirs", kept)
+
+
+def test_a_bundle_of_a_name_that_the_cluster_has_another_of_is_refused(
+    ours: Program, mirror: Mirror, site: Cluster, cluster_name: str
+) -> None:
+    install_controller(ours, site, cluster_name, "bundlectl")
+    feed = ("controller", "feed", "--registry", mirror.target, "--cluster", cluster_name, *mirror.trusted)
+    printed = ours.run(*feed, "--bundle-version", "v1-33-1", "--dry-run")
+    (bundle,) = (item for item in yaml.safe_load_all(printed) if item["kind"] == "PackageBundle")
+    bundle["spec"]["packages"][0]["source"]["versions"][0]["digest"] = "sha256:" + "0" * 64
+    site.apply(bundle)
+    refused = ours.attempt(*feed, "--bundle-version", "v1-33-1")
+    assert (refused.returncode, "another bundle of that name is in the cluster" in refused.stderr) == (3, True)
+
+
+def test_a_package_is_asked_for_and_an_upgrade_shows_what_it_would_change(
+    with_helm: Program, mirror: Mirror, site: Cluster, cluster_name: str, target: str
+) -> None:
+    ours = with_helm
+    install_controller(ours, site, cluster_name, "bundlectl")
+    where = ("--cluster", cluster_name, *mirror.trusted)
+    ours.run("controller", "feed", "--registry", mirror.target, *where, "--bundle-version", "v1-33-1")
+    install = ("packages", "install", "greeter", *where, "--target-namespace", target, "--set", "replicas=1")
+    assert ours.run(*install) == "greeter 1.0.0 asked for\n"
+    wrong = ours.attempt(*install, "--set", "replicas=many")
+    assert (wrong.returncode, 'replicas: the value is not of type "integer"' in wrong.stderr) == (3, True), wrong.stderr
+    other = ours.attempt("packages", "install", "base", "--package-name", "greeter", *where)
+    assert (other.returncode, "is there already, for the package greeter" in other.stderr) == (3, True), other.stderr
+    asked = site.get(f"{API}/eksa-packages-{cluster_name}/packages/greeter")["spec"]
+    assert asked == {"packageName": "greeter", "targetNamespace": target, "config": "replicas: 1\n"}
+    policy = ours.home / "policy.yaml"
+    policy.write_text(POLICY)
+    kept_out = ours.attempt("packages", "list", *where, "--policy", policy)
+    assert (kept_out.returncode, "policy.yaml" in kept_out.stderr) == (3, True), kept_out.stderr
+    other_kube = ours.attempt(*install, "--kube-version", "1.32")
+    assert (other_kube.returncode, "the active bundle is not for 1.32" in other_kube.stderr) == (4, True)
+    listed = described(ours.document("packages", "list", *where, "-o", "json"), "packages-list")
+    assert [package["name"] for package in listed["bundles"][0]["packages"]] == ["greeter", "base"]
+    assert [(item["name"], item["state"]) for item in listed["installed"]] == [("greeter", "")]
+    waited = ours.attempt(*install, "--wait", "--timeout", "1")
+    assert (waited.returncode, "not seen by a controller yet" in waited.stderr) == (4, True)
+    # What a controller would have done.
+    installed = ("packages", "install", "greeter", "--from", mirror.target, "--target-namespace", target)
+    ours.run(*installed, "--kube-version", "v1-33-1", "--set", "replicas=1", *mirror.trusted)
+
+    upgrade = ("packages", "upgrade", *where, "--bundle-version", "v1-33-2")
+    shown = ours.run(*upgrade, "--dry-run")
+    assert "--- a/Deployment/greeter\n+++ b/Deployment/greeter\n" in shown
+    assert "-    chart-version: 1.0.0\n+    chart-version: 1.1.0\n" in shown
+    assert shown.endswith("v1-33-2 would be activated (before: v1-33-1)\n")
+    pointing = f"{API}/eksa-packages/packagebundlecontrollers/{cluster_name}"
+    assert site.get(pointing)["spec"]["activeBundle"] == "v1-33-1"
+    described(ours.document(*upgrade, "--dry-run", "-o", "json"), "packages-upgrade")
+    done = described(ours.document(*upgrade, "-o", "json"), "packages-upgrade")
+    assert (done["outcome"], done["packages"][0]["to"]) == ("activated", "1.1.0")
+    assert site.get(pointing)["spec"]["activeBundle"] == "v1-33-2"
+    assert site.get(f"{API}/eksa-packages/packagebundles/v1-33-2")
+    back = ours.attempt("packages", "upgrade", *where, "--bundle-version", "v1-33-1")
+    assert (back.returncode, "is older than v1-33-2, which is active" in back.stderr) == (3, True)
+
+    told = ours.run("packages", "describe", "greeter", "--cluster", cluster_name)
+    assert told.startswith(f"greeter: greeter in {target}\n  state   not seen by a controller yet\n")
+    assert ours.run("packages", "delete", "greeter", "--cluster", cluster_name, "--wait") == "greeter deleted\n"
+
+
+def test_what_is_bound_for_a_package_lets_its_account_install_its_chart(
+    with_helm: Program, helm: Program, mirror: Mirror, site: Cluster, cluster_name: str, target: str, tmp_path: Path
+) -> None:
+    install_controller(with_helm, site, cluster_name, "bundlectl")
+    account = f"system:serviceaccount:eksa-packages-{cluster_name}:package-installer"
+    chart = write_workload_chart(tmp_path, "greeter", "1.0.0", image=f"{mirror.host}/{NAMESPACE}/tools/greeter:v2")
+    install = ("install", "greeter", chart, "--kubeconfig", site.kubeconfig, "--namespace", target)
+    before = helm.attempt(*install, "--kube-as-user", account)
+    assert (before.returncode, "forbidden" in before.stderr) == (1, True)
+    options = ("--cluster", cluster_name, "--registry", mirror.target, "--target-namespace", target)
+    printed = with_helm.run("controller", "manifests", "--for", "greeter", *options, *mirror.trusted)
+    objects = list(yaml.safe_load_all(printed))
+    assert [item["kind"] for item in objects] == ["Role", "RoleBinding"]
+    for item in objects:
+        site.apply(item, fieldValidation="Strict")
+    wait_for(lambda: helm.attempt(*install, "--kube-as-user", account).returncode == 0, "the account may install")
+    assert deployment(site, target)
+    foreign = with_helm.attempt("packages", "delete", "greeter", "--local", "--target-namespace", target)
+    told = "was not installed by packages install --from"
+    assert (foreign.returncode, told in foreign.stderr) == (3, True), foreign.stderr
+    assert deployment(site, target)
+
+
+def test_the_controller_does_what_is_asked_with_no_more_rights_than_are_printed(
+    with_helm: Program, helm: Program, mirror: Mirror, site: Cluster, cluster_name: str, target: str
+) -> None:
+    ours, where, port = with_helm, ("--cluster", cluster_name, *mirror.trusted), free_port()
+    install_controller(ours, site, cluster_name, "bundlectl", admission=port)
+    rights = ("controller", "manifests", "--registry", mirror.target, *where, "--for")
+    for options in (("greeter", "--target-namespace", target), ("base",)):
+        for item in yaml.safe_load_all(ours.run(*rights, *options)):
+            site.apply(item)
+    path = "/api/v1/namespaces/eksa-packages/serviceaccounts/bundlectl-controller/token"
+    token = site.call("POST", path, {"spec": {}})[0]["status"]["token"]
+    access = site.write_kubeconfig(ours.home / "controller.kubeconfig", token)
+    log = ours.home / "controller.log"
+    run = ("controller", "run", "--cluster-name", cluster_name, "--kubeconfig", access, "--helm", helm.path)
+    served = ("--listen", "127.0.0.1:0", "--webhook-listen", f"127.0.0.1:{port}", "--webhook-host", "127.0.0.1")
+    served += ("--ready-within", "4", "--key", f"{mirror.key}.pub")
+    with running(
+        [ours.path, *run, *served],
+        environment=ours.variables(),
+        log=log,
+        ready=lambda: log.exists() and '"serving"' in log.read_text(),
+    ):
+        with pytest.raises(ApiException, match="denied the request"):
+            site.apply({**BUNDLE, "metadata": {"name": "v1-33-9", "namespace": "eksa-packages"}})
+        ours.run("controller", "feed", "--registry", mirror.target, *where, "--bundle-version", "v1-33-1")
+        install = ("packages", "install", "greeter", *where, "--target-namespace", target)
+        assert ours.run(*install, "--wait", "--timeout", "60") == "greeter 1.0.0 installed\n"
+        assert deployment(site, target)["metadata"]["labels"]["chart-version"] == "1.0.0"
+        aside = ours.attempt("packages", "install", "greeter", "--from", *rights[3:4], *install[3:], *mirror.trusted)
+        assert (aside.returncode, "a package controller keeps it" in aside.stderr) == (3, True), aside.stderr
+        upgrade = ("packages", "upgrade", *where, "--wait", "--timeout", "60", "--bundle-version")
+        ours.run(*upgrade, "v1-33-2")
+        assert deployment(site, target)["metadata"]["labels"]["chart-version"] == "1.1.0"
+        told = ours.document("packages", "describe", "--cluster", cluster_name, "-o", "json")
+        assert [item["state"] for item in described(told, "packages-describe")["installed"]] == ["installed"] * 2
+        failed = ours.attempt(*upgrade, "v1-33-3")
+        assert (failed.returncode, "greeter: was rolled back" in failed.stderr) == (3, True), failed.stderr
+        assert deployment(site, target)["metadata"]["labels"]["chart-version"] == "1.1.0"
+        deleted = ours.run("packages", "delete", "greeter", "base", "--cluster", cluster_name, "--wait")
+        assert deleted == "greeter deleted\nbase deleted\n"
+        with pytest.raises(ApiException, match="not found"):
+            deployment(site, target)
+    assert "forbidden" not in log.read_text()
