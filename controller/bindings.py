@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
-__all__ = ["installer_rights", "render_objects"]
+__all__ = ["far_reaching", "installer_rights", "render_objects"]
 
 _RBAC: Final = "rbac.authorization.k8s.io"
 _UNNAMED: Final = ["list", "watch", "create"]
@@ -49,6 +49,8 @@ _CLUSTER_WIDE: Final = frozenset(
     }
 )
 """Kinds without a namespace that come with Kubernetes 1.33; those of a chart's own definitions are read there."""
+
+_FAR: Final = frozenset({"*", "bind", "escalate", "impersonate"})
 
 _ALWAYS: Final[dict[tuple[str, str], list[str]]] = {
     # helm's records, pull secrets; what readiness is read from.
@@ -124,6 +126,25 @@ def installer_rights(
         bound = ("Role", name) if place else ("ClusterRole", f"{name}.{namespace}")
         found += _bound(*bound, place, [*rules, *_unique(extra.get(place, ()))], namespace)
     return found
+
+
+def far_reaching(rights: Iterable[Mapping[str, Any]]) -> list[str]:
+    """What an operator should think about before applying what `installer_rights` gave, one line each."""
+    told = []
+    for item in rights:
+        where = f"in {item['metadata']['namespace']}" if item["metadata"].get("namespace") else "in the whole cluster"
+        for rule in item.get("rules") or ():
+            verbs, resources = _words(rule, "verbs"), _words(rule, "resources")
+            secrets = item["kind"] == "ClusterRole" and "secrets" in resources and not _words(rule, "resourceNames")
+            if secrets or _FAR & {*verbs, *resources, *_words(rule, "apiGroups")}:
+                what = [*resources, *_words(rule, "resourceNames"), *_words(rule, "nonResourceURLs")]
+                told.append(f"{', '.join(verbs)} {', '.join(what)} {where}")
+    return told
+
+
+def _words(rule: Mapping[str, Any], name: str) -> list[str]:
+    found = rule.get(name)
+    return [str(word) for word in found] if isinstance(found, list) else []
 
 
 def _defined(objects: Iterable[Mapping[str, Any]]) -> dict[tuple[str, str], tuple[str, bool]]:

@@ -13,7 +13,7 @@ from bundles.package_bundle import BundleName
 from controller.api import ClusterError, path_of
 from controller.configuration import MIRROR_SECRET, PULL_SECRET
 from controller.manifests import NAME, cluster_objects, remote_objects
-from controller.mirrors import read_settings
+from controller.mirrors import docker_login, read_settings
 from controller.packages_cluster import package_path
 from controller.packages_state import packages_of
 from controller.values import API_VERSION, HOME_NAMESPACE, PackageBundle, bundle_object, namespace_of
@@ -325,20 +325,15 @@ def _credentials(wanted: Feed, held: Mapping[str, Any]) -> dict[str, Any]:
         data[insecure] = _encoded("true")
     auths = {**_auths(data.get(".dockerconfigjson")), **_auths(data.get("config.json"))}
     if wanted.credential is not None:
-        auths[wanted.registry] = _login(wanted.credential)
+        auths[wanted.registry] = docker_login(wanted.credential)
     docker = _encoded(json.dumps({"auths": auths}, sort_keys=True))
     return _secret(PULL_SECRET, HOME_NAMESPACE, {**data, ".dockerconfigjson": docker, "config.json": docker}, _DOCKER)
 
 
 def pull_secret(registry: str, credential: Credential) -> dict[str, Any]:
     """What pods pull images from a registry with, for any namespace."""
-    docker = _encoded(json.dumps({"auths": {registry: _login(credential)}}))
+    docker = _encoded(json.dumps({"auths": {registry: docker_login(credential)}}))
     return _secret(PULL_SECRET, "", {".dockerconfigjson": docker}, _DOCKER)
-
-
-def _login(credential: Credential) -> dict[str, str]:
-    login = _encoded(f"{credential.username}:{credential.password}")
-    return {"username": credential.username, "password": credential.password, "auth": login}
 
 
 def _auths(encoded: str | None) -> dict[str, Any]:

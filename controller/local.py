@@ -52,7 +52,7 @@ class LocalRequest:
     version: str = ""
     namespace: str = ""
     create_namespace: bool = False
-    values: Mapping[str, Any]
+    values: Mapping[str, Any] = field(repr=False)
     credential: Credential | None = None
     allow_rollback: bool = False
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from controller.api import Api
 
-__all__ = ["Mirror", "MirrorSettings", "Mirrors", "read_settings"]
+__all__ = ["Mirror", "MirrorSettings", "Mirrors", "docker_login", "read_settings"]
 
 _BELIEVED: Final = 20.0
 """Seconds for which a Secret is not read again: so soon does a new password count."""
@@ -57,12 +57,17 @@ class MirrorSettings:
         """The data of a pull secret, in base64: docker's ``config.json``, the CA beside it; None without a login."""
         if not (self.endpoint and self.username and self.password):
             return None
-        auth = base64.b64encode(f"{self.username}:{self.password}".encode()).decode()
-        login = {"username": self.username, "password": self.password, "auth": auth}
+        login = docker_login(Credential(self.username, self.password))
         data = {".dockerconfigjson": json.dumps({"auths": {self.endpoint: login}}, sort_keys=True)}
         if self.authority:
             data["ca.crt"] = self.authority
         return {name: base64.b64encode(text.encode()).decode() for name, text in data.items()}
+
+
+def docker_login(credential: Credential) -> dict[str, str]:
+    """A login as docker's ``config.json`` has it."""
+    auth = base64.b64encode(f"{credential.username}:{credential.password}".encode()).decode()
+    return {"username": credential.username, "password": credential.password, "auth": auth}
 
 
 @dataclass(frozen=True, slots=True)

@@ -119,6 +119,8 @@ def register_feed(noun: typer.Typer) -> None:
         naming = build_target(TargetOptions(to=registry or target.to, map=target.map))
         if naming is None:
             raise UsageError("no registry given", hint="name the mirror: --registry HOST[:PORT][/PREFIX]")
+        if with_secrets and not dry_run:
+            raise UsageError("--with-secrets is for --dry-run: nothing is printed of what is applied")
         if kube_version and bundle_version:
             raise UsageError("--kube-version and --bundle-version both choose a bundle", hint="give one of them")
         asked = _Asked(

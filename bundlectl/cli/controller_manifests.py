@@ -132,7 +132,13 @@ def _installation(
     from mirror.oci.reference import Reference  # noqa: PLC0415 -- not for --help
 
     Reference.parse(image)
-    key = public_key(build_trust(invocation, trust).belief)
+    belief = build_trust(invocation, trust).belief
+    if belief.mode == "off":
+        raise UsageError(
+            "no controller installs what nobody signed",
+            hint="--verify KEY says whose signature bundles need; else AWS's",
+        )
+    key = public_key(belief)
     names = tuple(cluster_name(name) for name in clusters)
     return installation(Installation(image=image, clusters=names, replicas=replicas, public_key=key))
 
@@ -153,7 +159,7 @@ def _rights(
 ) -> list[dict[str, Any]]:
     from bundlectl.operations.package_objects import package_namespace  # noqa: PLC0415 -- not for --help
     from bundlectl.operations.packages import choose_version  # noqa: PLC0415 -- not for --help
-    from controller.bindings import installer_rights, render_objects  # noqa: PLC0415 -- not for --help
+    from controller.bindings import far_reaching, installer_rights, render_objects  # noqa: PLC0415 -- not for --help
     from controller.charts import default_namespace  # noqa: PLC0415 -- not for --help
     from controller.configuration import values_for  # noqa: PLC0415 -- not for --help
 
@@ -175,4 +181,7 @@ def _rights(
             namespace=namespace,
             kube_version=bundle.kube_version,
         )
-    return installer_rights(asked.name, objects, namespace=package_namespace(cluster), target_namespace=namespace)
+    rights = installer_rights(asked.name, objects, namespace=package_namespace(cluster), target_namespace=namespace)
+    for line in far_reaching(rights):
+        invocation.console.note(f"goes far, think about it before you apply it: {line}")
+    return rights

@@ -292,7 +292,7 @@ def _register_delete(noun: typer.Typer) -> None:
         path="packages",
         examples=(
             "bundlectl packages delete my-harbor --cluster site --wait",
-            "bundlectl packages delete my-harbor --local --target-namespace harbor",
+            "bundlectl packages delete harbor --local --target-namespace harbor",
         ),
     )
     def delete(

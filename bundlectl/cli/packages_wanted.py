@@ -83,7 +83,7 @@ class WantedPackage:
     name: str
     version: str = ""
     namespace: str = ""
-    values: dict[str, Any] = field(default_factory=dict)
+    values: dict[str, Any] = field(default_factory=dict, repr=False)
 
     def generate(self, bundle: FoundBundle, cluster: str) -> tuple[dict[str, Any], BundledVersion]:
         """The Package, its values held against their schema; and the version that it gets.

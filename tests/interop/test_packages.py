@@ -62,7 +62,7 @@ POLICY = """\
 apiVersion: bundlectl.dev/v1alpha1
 kind: Policy
 metadata: {name: none}
-spec: {rules: [{match: [{type: document}], always: refuse}]}
+spec: {rules: [{match: ["PackageBundle/*"], types: [document], always: refuse}]}
 """
 
 
@@ -392,6 +392,27 @@ def test_each_cluster_and_registry_keeps_its_credentials_when_another_is_fed(
     assert (found["type"], opened["other_ca.crt"], json.loads(opened["config.json"])) == ("Opaque", "theirs", kept)
 
 
+def test_a_newer_bundle_is_fed_without_the_login_being_given_again(
+    ours: Program, mirror: Mirror, site: Cluster, cluster_name: str
+) -> None:
+    install_controller(ours, site, cluster_name, "bundlectl")
+    feed = ("controller", "feed", "--registry", mirror.target, "--cluster", cluster_name, *mirror.trusted)
+    login = ("--bundle-version", "v1-33-1", "--username", "robot", "--password-stdin")
+    given = subprocess.run(
+        [ours.path, *feed, *login], input="secret\n", text=True, env=ours.variables(), capture_output=True, check=False
+    )
+    assert given.returncode == 0, given.stderr
+    changed = ours.document(*feed, "--bundle-version", "v1-33-2", "-o", "json")["objects"]
+    assert {item["kind"] for item in changed if item["outcome"] != "unchanged"} == {
+        "PackageBundle",
+        "PackageBundleController",
+    }
+    for namespace in ("eksa-packages", f"eksa-packages-{cluster_name}"):
+        held = site.get(f"/api/v1/namespaces/{namespace}/secrets/registry-mirror-secret")["data"]
+        assert (held["USERNAME"], held["PASSWORD"]) == ("cm9ib3Q=", "c2VjcmV0")
+        site.call("DELETE", f"/api/v1/namespaces/{namespace}/secrets/registry-mirror-secret")
+
+
 def test_a_bundle_of_a_name_that_the_cluster_has_another_of_is_refused(
     ours: Program, mirror: Mirror, site: Cluster, cluster_name: str
 ) -> None:
@@ -506,7 +527,8 @@ def test_the_controller_does_what_is_asked_with_no_more_rights_than_are_printed(
         install = ("packages", "install", "greeter", *where, "--target-namespace", target)
         assert ours.run(*install, "--wait", "--timeout", "60") == "greeter 1.0.0 installed\n"
         assert deployment(site, target)["metadata"]["labels"]["chart-version"] == "1.0.0"
-        aside = ours.attempt("packages", "install", "greeter", "--from", *rights[3:4], *install[3:], *mirror.trusted)
+        by_hand = ("packages", "install", "greeter", "--from", mirror.target, "--target-namespace", target)
+        aside = ours.attempt(*by_hand, *mirror.trusted)
         assert (aside.returncode, "a package controller keeps it" in aside.stderr) == (3, True), aside.stderr
         upgrade = ("packages", "upgrade", *where, "--wait", "--timeout", "60", "--bundle-version")
         ours.run(*upgrade, "v1-33-2")

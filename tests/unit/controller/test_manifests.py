@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft7Validator
 
-from controller.bindings import installer_rights
+from controller.bindings import far_reaching, installer_rights
 from controller.manifests import Installation, controller_objects, installation
 from controller.packaging import chart_files, pack_chart
 
@@ -167,6 +167,28 @@ def test_outside_of_the_target_namespace_only_what_the_chart_has_may_be_changed(
         }
 
 
+def test_what_goes_far_is_told() -> None:
+    group = "rbac.authorization.k8s.io/v1"
+    all_of_it = {"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]}
+    bound = installer_rights(
+        "mine",
+        [
+            render(
+                "ClusterRole", group, rules=[all_of_it, {"apiGroups": [""], "resources": ["secrets"], "verbs": ["get"]}]
+            ),
+            render("RoleBinding", group, roleRef={"kind": "ClusterRole", "name": "cluster-admin"}),
+            render("Deployment"),
+        ],
+        namespace="eksa-packages-site",
+        target_namespace="hello",
+    )
+    assert far_reaching(bound) == [
+        "bind clusterroles, cluster-admin in hello",
+        "* * in the whole cluster",
+        "get secrets in the whole cluster",
+    ]
+
+
 def test_no_pod_gets_the_token_of_the_account_that_installs() -> None:
     accounts = [item for item in installation(WANTED) if item["metadata"]["name"] == "package-installer"]
     assert [item["automountServiceAccountToken"] for item in accounts] == [False, False]
@@ -180,4 +202,6 @@ KINDS = (
 
 @given(KINDS, st.dictionaries(st.sampled_from(["apiVersion", "spec", "rules", "roleRef"]), ANYTHING))
 def test_whatever_a_chart_renders_to_gives_roles(kind: str, rest: dict[str, Any]) -> None:
-    assert rights({"kind": kind, "metadata": {"name": "x"}, **rest})["Role", "hello"]
+    item = {"kind": kind, "metadata": {"name": "x"}, **rest}
+    assert rights(item)["Role", "hello"]
+    far_reaching(installer_rights("x", [item], namespace="a", target_namespace="b"))

@@ -272,6 +272,7 @@ def test_manifests_are_printed_for_kubectl(bundlectl: Run, trusted: tuple[str, s
         (*manifests[:5], "No Name"),
         (*manifests[:5], "c" * 50),
         (*manifests, "--chart", "chart.tgz"),
+        (*manifests, "--verify", "off"),
     ):
         assert bundlectl(*wrong).exit_code == 2
 
