@@ -392,11 +392,11 @@ def test_the_command_lines_that_the_quickstart_shows_do_what_it_did(
         _, command, *arguments = line.split()
         if command in ("quickstart", "serve"):
             continue
-        upstream = () if command == "keys" else origins(upstream_served)
+        upstream = () if command in ("keys", "packages") else origins(upstream_served)
         ran = bundlectl(command, *arguments, *upstream)
         assert ran.exit_code == 0, line + ran.err
         done.append(command)
-    assert done == ["releases", "inspect", "keys", "lock", "download", "mirror", "mirror", "verify"]
+    assert done == ["releases", "inspect", "keys", "lock", "download", "mirror", "mirror", "verify", "packages"]
     # The key is what holds the steps together: without its signature none of them goes on.
     (again / "bundle.lock.json.sigstore.json").unlink()
     download = ("download", again / "bundle.lock.json", "--store", again / "other")
