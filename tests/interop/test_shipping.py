@@ -10,6 +10,7 @@ import sys
 import tarfile
 import zipfile
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -20,7 +21,6 @@ from tests.interop.shipping import Dist, Image, attempt, build, commit_everythin
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from tests.interop.programs import Program
 
@@ -125,6 +125,38 @@ def test_what_was_installed_does_the_whole_journey_without_a_network(installed: 
 def test_what_was_installed_can_hand_itself_on(installed: Installed, dist: Dist) -> None:
     told = attempt([installed.python, "-I", "-c", HAND_ON], home=installed.prefix).stdout.split()
     assert f"sha256:{hashlib.sha256(dist.installer.read_bytes()).hexdigest()}" in told
+
+
+def test_from_the_medium_alone_it_is_installed_and_imports_that_archive(
+    dist: Dist, python: Path, tmp_path: Path
+) -> None:
+    outside, site = tmp_path / "outside", tmp_path / "site"
+    medium = site / "medium"
+    site.mkdir()
+    here = Path(sys.executable).with_name("bundlectl")
+    environment = {"HOME": str(tmp_path), "PATH": os.environ["PATH"]}
+    for arguments in (
+        ["quickstart", "--dir", outside],
+        ["keys", "generate", tmp_path / "transfer.key"],
+        [
+            *("export", f"store:{outside / 'store'}", "--to", medium, "--key", tmp_path / "transfer.key"),
+            *("--split-size", "200KB", f"--with-tool={dist.folder}"),
+        ],
+    ):
+        ran = subprocess.run([here, *arguments], env=environment, capture_output=True, text=True, check=False)
+        assert ran.returncode == 0, ran.stdout + ran.stderr
+    # What the site gets: the medium, and in another way the key that checks it.
+    key = shutil.copy(tmp_path / "transfer.key.pub", site)
+    shutil.rmtree(outside)
+    (installer,) = (medium / "tool").glob("bundlectl-*-offline.pyz")
+    prefix = site / "prefix"
+    prefix.mkdir()
+    installed = install(installer, python, prefix)
+    store = site / "store"
+    for words in (["verify", f"archive:{medium}"], ["import", medium, "--store", store]):
+        outcome = installed.run(*map(str, words), "--key", str(key))
+        assert outcome.returncode == 0, outcome.stdout + outcome.stderr
+    assert installed.run("store", "verify", str(store)).returncode == 0
 
 
 def test_it_can_be_installed_once_more_over_itself(installed: Installed, dist: Dist, python: Path) -> None:
