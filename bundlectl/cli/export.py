@@ -9,7 +9,7 @@ import typer
 from bundlectl.cli.command import Invocation, command, option
 from bundlectl.cli.connection import build_connection, build_request, parse_size
 from bundlectl.cli.environment import current_time
-from bundlectl.cli.keying import KeyOptions, build_key_access
+from bundlectl.cli.keying import KeyOptions, open_signing_key
 from bundlectl.cli.options import (
     Follow,
     FormatOptions,
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from bundles.inventory import Inventory
     from mirror.oci.digest import Digest
     from signing.identity import TrustAnchors
-    from signing.signature import Signer
 
 __all__ = ["register"]
 
@@ -120,7 +119,7 @@ def register(app: typer.Typer) -> None:
         Any volume can be written alone, and a run that was cut goes on where it stopped. What does
         not fit into DIR is left for another medium, with the command that writes it.
         """
-        signer = _signer(invocation, key, trust)
+        signer = open_signing_key(invocation, key, trust, trust)
         request = build_request(invocation, sources, selection=selection, origin=source, trust=trust, follow=follow)
         connection = build_connection(invocation, transport, origin=origin, trust=trust)
         from bundlectl.cli.believing import since_anchors  # noqa: PLC0415 -- not for --help
@@ -143,15 +142,6 @@ def register(app: typer.Typer) -> None:
         )
         show(invocation, form, report.to_json(), render_export)
         return report.exit_code
-
-
-def _signer(invocation: Invocation, key: KeyOptions, trust: TrustOptions) -> "Signer | None":
-    """Open the key before anything is fetched."""
-    if not key.key:
-        return None
-    from signing.keys import open_signer  # noqa: PLC0415 -- not for --help
-
-    return open_signer(key.key, build_key_access(invocation, pkcs11=trust, offline=trust.offline))
 
 
 def _numbers(text: str) -> frozenset[int]:

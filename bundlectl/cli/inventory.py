@@ -1,20 +1,17 @@
 """``bundlectl inventory``."""
 
 import gzip
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from bundlectl.cli.command import Invocation, command, option
 from bundlectl.cli.connection import build_connection
 from bundlectl.cli.environment import current_time
-from bundlectl.cli.keying import KeyOptions, Pkcs11Options, build_key_access
+from bundlectl.cli.keying import KeyOptions, Pkcs11Options, open_signing_key
 from bundlectl.cli.options import Format, FormatOptions, OfflineOptions, TransportOptions, TrustOptions
 from bundlectl.cli.running import run_session
 from bundlectl.cli.writing import write_result
-
-if TYPE_CHECKING:
-    from signing.signature import Signer
 
 __all__ = ["register"]
 
@@ -63,7 +60,7 @@ def register(app: typer.Typer) -> None:
             invocation, transport, trust=TrustOptions(offline=offline.offline), target=_host(source)
         )
         issued = current_time(invocation.start.environment)
-        signer = _signer(invocation, key, pkcs11, offline)
+        signer = open_signing_key(invocation, key, pkcs11, offline)
         from bundlectl.operations.taking_stock import take_inventory  # noqa: PLC0415 -- not for --help
         from bundles.inventory import sign_inventory  # noqa: PLC0415 -- not for --help
         from mirror.oci.digest import Digest  # noqa: PLC0415 -- not for --help
@@ -97,12 +94,3 @@ def register(app: typer.Typer) -> None:
 def _host(source: str) -> str:
     form, _, rest = source.partition(":")
     return rest.partition("/")[0] if form == "registry" else ""
-
-
-def _signer(invocation: Invocation, key: KeyOptions, pkcs11: Pkcs11Options, offline: OfflineOptions) -> "Signer | None":
-    """Open the key before anything is looked at: a wrong password should not cost a walk over the whole site."""
-    if not key.key:
-        return None
-    from signing.keys import open_signer  # noqa: PLC0415 -- not for --help
-
-    return open_signer(key.key, build_key_access(invocation, pkcs11=pkcs11, offline=offline.offline))

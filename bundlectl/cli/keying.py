@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from bundlectl.cli.command import Invocation, OptionGroup, option
-from bundlectl.cli.options import Pkcs11Module, TrustOptions
+from bundlectl.cli.options import OfflineOptions, Pkcs11Module, TrustOptions
 from bundlectl.errors import KeyProviderError, UsageError
 
 if TYPE_CHECKING:
     from signing.keys import KeyAccess
+    from signing.signature import Signer
 
-__all__ = ["KeyOptions", "Pkcs11Options", "build_key_access", "new_password"]
+__all__ = ["KeyOptions", "Pkcs11Options", "build_key_access", "new_password", "open_signing_key"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +66,23 @@ def build_key_access(
     if module is not None:
         _check_module(module, invocation.came_from("--pkcs11-module"))
     return KeyAccess(secret=_secret_source(invocation), pkcs11_module=module, offline=offline)
+
+
+def open_signing_key(
+    invocation: Invocation, key: KeyOptions, pkcs11: Pkcs11Options | TrustOptions, offline: OfflineOptions
+) -> "Signer | None":
+    """Open the key of ``--key``; None where none is given.
+
+    Before anything is fetched or looked at: a wrong password should not cost the whole run.
+
+    Raises:
+        UsageError, KeyProviderError: it cannot be opened.
+    """
+    if not key.key:
+        return None
+    from signing.keys import open_signer  # noqa: PLC0415 -- not for --help
+
+    return open_signer(key.key, build_key_access(invocation, pkcs11=pkcs11, offline=offline.offline))
 
 
 def new_password(invocation: Invocation, key: str) -> bytes:

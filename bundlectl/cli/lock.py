@@ -1,12 +1,12 @@
 """``bundlectl lock``."""
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from bundlectl.cli.command import Invocation, command, option
 from bundlectl.cli.connection import build_connection, build_request
-from bundlectl.cli.keying import KeyOptions, build_key_access
+from bundlectl.cli.keying import KeyOptions, open_signing_key
 from bundlectl.cli.options import (
     Follow,
     Format,
@@ -21,9 +21,6 @@ from bundlectl.cli.options import (
 from bundlectl.cli.running import run_session
 from bundlectl.cli.writing import write_result
 from bundlectl.errors import UsageError
-
-if TYPE_CHECKING:
-    from signing.signature import Signer
 
 __all__ = ["register"]
 
@@ -62,7 +59,9 @@ def register(app: typer.Typer) -> None:
         With --key the lock is signed: the signature, which lists every digest in it, lies beside it
         as FILE.sigstore.json.
         """
-        signer = _signer(invocation, key, trust, out)
+        if key.key and out == "-":
+            raise UsageError("a signature lies beside a file", hint="write the lock to one with --out FILE")
+        signer = open_signing_key(invocation, key, trust, trust)
         request = build_request(invocation, sources, selection=selection, origin=source, trust=trust, follow=follow)
         connection = build_connection(invocation, transport, origin=origin, trust=trust)
         from bundlectl.operations.locking import lock as resolve  # noqa: PLC0415 -- not for --help
@@ -81,14 +80,3 @@ def register(app: typer.Typer) -> None:
             signature = f"{out}{SIGNATURE_SUFFIX}" if signer is not None else None
             invocation.console.document({**told, "signature": signature})
         return 0
-
-
-def _signer(invocation: Invocation, key: KeyOptions, trust: TrustOptions, out: str) -> "Signer | None":
-    """Open the key before anything is fetched: a wrong password should not cost the whole resolution."""
-    if not key.key:
-        return None
-    if out == "-":
-        raise UsageError("a signature lies beside a file", hint="write the lock to one with --out FILE")
-    from signing.keys import open_signer  # noqa: PLC0415 -- not for --help
-
-    return open_signer(key.key, build_key_access(invocation, pkcs11=trust, offline=trust.offline))

@@ -2,13 +2,13 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import Annotated, Any, Final
 
 import typer
 
 from bundlectl.cli.command import Invocation, command, option
 from bundlectl.cli.connection import build_connection, build_request, build_target, target_host, wanted_visibility
-from bundlectl.cli.keying import KeyOptions, Pkcs11Options, build_key_access
+from bundlectl.cli.keying import KeyOptions, Pkcs11Options, open_signing_key
 from bundlectl.cli.options import (
     ChartOptions,
     FillOptions,
@@ -24,9 +24,6 @@ from bundlectl.cli.result import show
 from bundlectl.cli.running import run_session
 from bundlectl.cli.writing import write_result
 from bundlectl.errors import UsageError
-
-if TYPE_CHECKING:
-    from signing.signature import Signer
 
 __all__ = ["register"]
 
@@ -104,7 +101,7 @@ def _register_build(noun: typer.Typer) -> None:
             raise UsageError(
                 "the bundle itself goes to standard output, and --output json would, too", hint="add --out FILE"
             )
-        signer = _signer(invocation, key, pkcs11, offline)
+        signer = open_signing_key(invocation, key, pkcs11, offline)
         connection = build_connection(
             invocation, transport, trust=TrustOptions(offline=offline.offline), target=registry.partition("/")[0]
         )
@@ -174,15 +171,6 @@ def _register_push(noun: typer.Typer) -> None:
         )
         show(invocation, form, pushed.to_json(), _render_pushed)
         return 0
-
-
-def _signer(invocation: Invocation, key: KeyOptions, pkcs11: Pkcs11Options, offline: OfflineOptions) -> "Signer | None":
-    """Open the key before anything is fetched: a wrong password should not cost the whole build."""
-    if not key.key:
-        return None
-    from signing.keys import open_signer  # noqa: PLC0415 -- not for --help
-
-    return open_signer(key.key, build_key_access(invocation, pkcs11=pkcs11, offline=offline.offline))
 
 
 def _earlier(out: str) -> bytes:
