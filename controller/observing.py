@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from controller.trust import Judge
     from controller.watching import Objects
 
-__all__ = ["LOCATION", "RETRY", "Active", "Looked", "Memories", "Memory", "Observer", "controller_of"]
+__all__ = ["LOCATION", "RETRY", "Active", "Looked", "Memories", "Memory", "Observer"]
 
 LOCATION: Final = "bundlectl.dev/namespace"
 """Annotation of a Package: where its release is."""
@@ -358,9 +358,3 @@ def _cycle(model: BundleModel, bundled: BundledPackage, version: PackageVersion)
 def _fingerprint(digest: str, values: dict[str, Any], retry: str) -> str:
     whole = canonical_json({"chart": digest, "values": values, "retry": retry})
     return hashlib.sha256(whole).hexdigest()[:40]
-
-
-def controller_of(namespace: str, own: str) -> str:
-    """The key of the PackageBundleController that a namespace's Packages go by; empty when they go by none."""
-    cluster = cluster_of(namespace, own)
-    return f"{HOME_NAMESPACE}/{cluster}" if cluster else ""

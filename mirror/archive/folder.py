@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 from bundlectl.errors import ContentError, MissingError, StoreError
-from mirror.archive.sums import VolumeSum
-from mirror.filesystem import mapped_errors, read_small, regular_size, write_atomically
+from mirror.archive.sums import VolumeSum, sum_name
+from mirror.filesystem import fsync_directory, mapped_errors, read_small, regular_size, write_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -138,6 +138,24 @@ class Folder:
             return VolumeSum.from_bytes(self.read(name, limit=SUM_LIMIT), origin=name)
         except (ContentError, MissingError, StoreError):
             return None
+
+    def give_name(self, written: Path, found: VolumeSum) -> None:
+        """Give a volume that is on the medium its name, and write its sum file.
+
+        What lay there before goes first, and the name comes last: a sum file never vouches for other bytes.
+
+        Args:
+            written: the volume, in this folder.
+            found: what is to be said of it.
+
+        Raises:
+            StoreError: the medium is full, or refuses.
+        """
+        self.remove(found.name)
+        self.write(sum_name(found.name), found.to_bytes())
+        with mapped_errors(written, action="rename"):
+            written.rename(self.path / found.name)
+            fsync_directory(self.path)
 
     def remove(self, name: str) -> None:
         """Remove a file, if it is there.

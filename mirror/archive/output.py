@@ -7,8 +7,8 @@ import os
 from typing import TYPE_CHECKING, Final
 
 from mirror.archive.plan import Literal
-from mirror.archive.sums import VolumeSum, sum_name
-from mirror.filesystem import fsync_directory, mapped_errors, write_all
+from mirror.archive.sums import VolumeSum
+from mirror.filesystem import mapped_errors, write_all
 from mirror.oci.closing import Closing
 from mirror.oci.digest import Digest
 
@@ -136,12 +136,7 @@ class PartialVolume(Closing):
             name=self._name,
             sha256=Digest("sha256", self._hasher.hexdigest()),
         )
-        # What lay here before goes first, and the name comes last: the sum file never vouches for other bytes.
-        self._folder.remove(self._name)
-        self._folder.write(sum_name(self._name), found.to_bytes())
-        with mapped_errors(self._path, action="rename"):
-            self._path.rename(self._folder.path / self._name)
-            fsync_directory(self._folder.path)
+        self._folder.give_name(self._path, found)
         return found
 
     def abandon(self) -> None:

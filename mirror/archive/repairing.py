@@ -12,7 +12,7 @@ from mirror.archive.checking import check_blob, check_file, check_parity, check_
 from mirror.archive.output import PARTIAL_SUFFIX
 from mirror.archive.parity import encode_parity, rebuild, shortfall
 from mirror.archive.sums import VolumeSum, parity_name, sum_name, volume_name
-from mirror.filesystem import fsync_directory, mapped_errors, write_all
+from mirror.filesystem import mapped_errors, write_all
 from mirror.oci.digest import Digest
 
 if TYPE_CHECKING:
@@ -53,11 +53,7 @@ class _Sink:
         return VolumeSum(archive=archive, volume=number, name=self.name, size=self.size, sha256=sha256)
 
     def name_it(self, found: VolumeSum) -> None:
-        self._folder.remove(self.name)
-        self._folder.write(sum_name(self.name), found.to_bytes())
-        with mapped_errors(self.path, action="rename"):
-            self.path.rename(self._folder.path / self.name)
-            fsync_directory(self._folder.path)
+        self._folder.give_name(self.path, found)
 
     def _close(self) -> None:
         os.close(self._descriptor)
