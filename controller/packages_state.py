@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -43,6 +44,8 @@ _UNTRUE: Final = frozenset(
     {"BundleNotVerified", "ChartNotVerified", "ConfigRefused", "DependencyCycle", "ImagesNotVerified"}
 )
 """Reasons of our controller for which waiting longer is no use: something is not what it should be."""
+_SETTLED: Final = 5.0
+"""Seconds for which such a refusal, told while it is waited for, must stand to be taken as the last word."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,13 +250,15 @@ def wait_until_installed(
         wait: how long.
 
     Raises:
-        ContentError: a Package was rolled back; or is refused, still when the time is over, for what it is.
+        ContentError: a Package was rolled back, or is refused for what it is. A refusal that was told before
+            this wait began may be about an earlier bundle, so that one ends the wait only when the time is over.
         MissingError: one is not there yet when the time is over.
         InterruptError: cancelled.
         ClusterError: the API server does not answer, or refuses.
     """
     told: dict[str, str] = {}
-    reasons: dict[str, str] = {}
+    since: dict[str, float] = {}
+    refused: set[str] = set()
     waiting = dict(versions)
 
     def look() -> bool:
@@ -263,21 +268,24 @@ def wait_until_installed(
                 continue
             line = _progress(package)
             if told.get(name) != line:
+                if name in told:
+                    since[name] = time.monotonic()
                 told[name] = line
                 wait.tell(line)
             _refuse_rolled_back(package, waiting[name])
-            ready = package.status.condition("Ready")
-            reasons[name] = ready.reason if ready and ready.status == "False" else ""
+            refused.discard(name)
+            if _is_refused(package):
+                refused.add(name)
+                if time.monotonic() - since.get(name, math.inf) >= _SETTLED:
+                    raise ContentError(f"refused: {line}", hint=_look_there(cluster))
             if _is_installed(package, waiting[name]):
                 del waiting[name]
         return not waiting
 
     if not wait.until(look):
         shown = "; ".join(told.get(name, f"{name}: not there") for name in sorted(waiting))
-        untrue = any(reasons.get(name) in _UNTRUE for name in waiting)
-        raise (ContentError if untrue else MissingError)(
-            f"not installed within {wait.seconds:g} s: {shown}",
-            hint=f"the controller goes on; look with bundlectl packages describe --cluster {cluster}",
+        raise (ContentError if refused.intersection(waiting) else MissingError)(
+            f"not installed within {wait.seconds:g} s: {shown}", hint=_look_there(cluster)
         )
 
 
@@ -286,6 +294,18 @@ def _progress(package: Package) -> str:
     version = status.current_version if status.state == "installed" else status.target_version
     parts = (f"{package.metadata.name}: {status.state or 'not seen by a controller yet'}", version)
     return " ".join(part for part in parts if part) + (f", {status.detail}" if status.detail else "")
+
+
+def _look_there(cluster: str) -> str:
+    return f"the controller goes on; look with bundlectl packages describe --cluster {cluster}"
+
+
+def _is_refused(package: Package) -> bool:
+    """Whether it is refused for what it is, and as its spec is now."""
+    ready = package.status.condition("Ready")
+    if ready is None or ready.status != "False" or ready.reason not in _UNTRUE:
+        return False
+    return ready.observed_generation >= package.metadata.generation
 
 
 def _is_installed(package: Package, version: PackageVersion) -> bool:
@@ -352,5 +372,5 @@ def wait_until_gone(access: ClusterAccess, cluster: str, names: Iterable[str], w
     if not wait.until(look):
         raise MissingError(
             f"not gone within {wait.seconds:g} s: {'; '.join(told[name] for name in sorted(waiting))}",
-            hint=f"the controller goes on; look with bundlectl packages describe --cluster {cluster}",
+            hint=_look_there(cluster),
         )

@@ -24,9 +24,11 @@ from tests.interop.packages_site import (
     secured_docker_registry,
     secured_registry,
 )
+from tests.interop.programs import Program, bundlectl
 from tests.interop.workloads import UNREADY
 
 if TYPE_CHECKING:
+    import subprocess
     from collections.abc import Iterator
 
     from tests.interop.cluster import Cluster
@@ -212,7 +214,15 @@ def refused(site: Site, name: str, reason: str, told: str) -> Any:
     return status
 
 
-def test_every_refusal_is_told_in_the_status_and_as_an_event(site: Site) -> None:
+def ask(site: Site, name: str, package: str, *values: str) -> subprocess.CompletedProcess[str]:
+    """Ask for the same Package on the command line, and wait for it a moment."""
+    program = Program(bundlectl(site.folder).path, site.folder, (), {"KUBECONFIG": str(site.cluster.kubeconfig)})
+    target = ("--package-name", name, "--cluster", site.name, "--target-namespace", site.namespace)
+    trusted = ("--verify", site.mirror.key, "--wait", "--timeout", "2")
+    return program.attempt("packages", "install", package, *target, *trusted, *values)
+
+
+def test_every_refusal_is_told_in_the_status_as_an_event_and_on_the_command_line(site: Site) -> None:
     mirror = site.mirror
     closed = b'{"type": "object", "additionalProperties": false, "properties": {"replicas": {"type": "integer"}}}'
     good = {name: mirror.chart(name, "1.0.0") for name in ("schema", "no-image", "one", "two", "other-digest")}
@@ -228,16 +238,20 @@ def test_every_refusal_is_told_in_the_status_and_as_an_event(site: Site) -> None
             package("two", ("1.0.0", good["two"]), dependencies=("one",)),
         )
     )
-    for asked, config, reason, told in (
-        ("schema", {"replicas": "many"}, "ConfigRefused", "replicas: "),
-        ("no-chart", None, "ChartNotVerified", "is not a Helm chart"),
-        ("other-digest", None, "ChartMissing", "the chart that the bundle signs is not in the mirror"),
-        ("no-image", None, "ImagesMissing", f"not in the mirror: tools/absent@sha256:{'1' * 64}"),
-        ("one", None, "DependencyCycle", "packages need each other: one needs two needs one"),
-        ("nobody", None, "PackageMissing", "Package nobody is not in the active bundle (v1-33-20)."),
+    for asked, config, reason, told, code in (
+        ("schema", {"replicas": "many"}, "ConfigRefused", "replicas: ", 3),
+        ("no-chart", None, "ChartNotVerified", "is not a Helm chart", 3),
+        ("other-digest", None, "ChartMissing", "the chart that the bundle signs is not in the mirror", 4),
+        ("no-image", None, "ImagesMissing", f"not in the mirror: tools/absent@sha256:{'1' * 64}", 4),
+        ("one", None, "DependencyCycle", "packages need each other: one needs two needs one", 3),
+        ("nobody", None, "PackageMissing", "Package nobody is not in the active bundle (v1-33-20).", 4),
     ):
         site.install(asked, asked, config=config)
         assert refused(site, asked, reason, told)["currentVersion"] == ""
+        values = ("--set", f"replicas={config['replicas']}") if config else ()
+        shown = ask(site, asked, asked, *values)
+        said = "Package nobody is not in the bundle (v1-33-20)" if asked == "nobody" else told
+        assert (shown.returncode, said in shown.stderr) == (code, True), shown.stderr
     there = deployments(site, site.namespace)
     assert not there & {"schema", "no-chart", "other-digest", "no-image", "one", "two", "nobody"}
 
@@ -254,6 +268,8 @@ def test_nothing_is_installed_from_a_bundle_that_was_altered_or_is_not_signed(si
         name = f"from-{bundle['metadata']['name']}"
         site.install(name, "altered")
         assert condition(refused(site, name, "BundleNotVerified", told), "Verified")["status"] == "False"
+        shown = ask(site, name, "altered")
+        assert (shown.returncode, told in shown.stderr) == (3, True), shown.stderr
     assert not any(name.startswith("from-") for name in deployments(site, site.namespace))
 
 

@@ -18,6 +18,7 @@ from bundles.package_bundle import render_package_bundle
 from bundles.plan import Naming
 from bundles.schema import parse_model
 from bundles.schema.package_bundle import BundledPackage, PackageBundle, PackageImage, PackageSource, PackageVersion
+from controller import packages_state
 from controller.charts import ChartFetcher
 from controller.local import LocalRequest, prepare
 from controller.packages_state import Wait, wait_until_gone, wait_until_installed
@@ -230,10 +231,26 @@ def test_a_package_that_was_rolled_back_is_not_waited_for_any_longer() -> None:
     [("ChartNotVerified", ContentError), ("ConfigRefused", ContentError), ("ImagesMissing", MissingError)],
 )
 def test_what_is_not_what_it_should_be_ends_a_wait_otherwise_than_what_is_missing(reason: str, kind: type) -> None:
-    condition = {"type": "Ready", "status": "False", "reason": reason, "message": "why"}
     with pytest.raises(kind, match="not installed within 0 s: a: installing, told") as refused:
-        waited([package("installing", detail="told", conditions=[condition])], seconds=0)
+        waited([refusal(reason)], seconds=0)
     assert type(refused.value) is kind
+
+
+def refusal(reason: str, generation: int = 2) -> dict[str, Any]:
+    condition = {"type": "Ready", "status": "False", "reason": reason, "message": "why"}
+    return package("installing", detail="told", conditions=[{**condition, "observedGeneration": generation}])
+
+
+def test_a_refusal_that_stands_ends_a_wait_unless_it_may_be_about_what_was_before(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(packages_state, "_SETTLED", 0.0)
+    before, done = [package("installing")], [package("installed", "1.1", observedGeneration=2)]
+    with pytest.raises(ContentError, match=r"^refused: a: installing, told"):
+        waited(before, [refusal("ConfigRefused")])
+    for passing in ([refusal("ConfigRefused", 1)], [refusal("ImagesMissing")]):
+        assert waited(before, passing, done)[-1] == "a: installed 1.1"
+    assert waited([refusal("ConfigRefused")], done)[-1] == "a: installed 1.1"
 
 
 def test_a_wait_ends_when_it_is_cancelled() -> None:
