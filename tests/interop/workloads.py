@@ -17,6 +17,7 @@ apiVersion: apps/v1
 kind: Deployment
 metadata:
   name: {{ .Release.Name }}
+  {{ if .Values.namesNamespace }}namespace: {{ .Release.Namespace }}{{ end }}
   labels: {chart-version: {{ .Chart.Version | quote }}}
 spec:
   replicas: {{ .Values.replicas }}
@@ -34,8 +35,13 @@ spec:
 
 
 def write_workload_chart(folder: Path, name: str, version: str, **values: Any) -> Path:
-    """Write the source of a chart; ``values`` replace its ``replicas``, ``annotations``, ``image`` or pull secrets."""
+    """Write the source of a chart; ``values`` replace its own.
+
+    Those are ``replicas``, ``annotations`` of the pod, ``image``, pull secrets, and whether its object names its
+    namespace, as those of AWS's charts do (``namesNamespace``).
+    """
     defaults = {"replicas": 1, "annotations": {}, "image": IMAGE, "imagePullSecrets": [], "sourceRegistry": ""}
+    defaults["namesNamespace"] = False
     chart = folder / f"{name}-{version}"
     (chart / "templates").mkdir(parents=True)
     # JSON is YAML
