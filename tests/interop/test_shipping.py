@@ -16,16 +16,15 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bundlectl.operations.tooling import find_tool
-from tests.interop.programs import absent, answers, free_port, running
+from tests.interop.programs import ROOT, Program, absent, answers, free_port, provided, running
 from tests.interop.shipping import Dist, Image, attempt, build, commit_everything, entered, find_python
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tests.interop.programs import Program
-
 EVERYTHING = "import boto3, kubernetes, nacl.public, pkcs11, sigstore, yaml, bundlectl, mirror, bundles, signing"
 HAND_ON = "from bundlectl.operations.tooling import find_tool; print(*(f.digest for f in find_tool(None)))"
+CONTAINERFILE = ROOT / "shipping" / "Containerfile.controller"
 ELF_MACHINES = {"amd64": 62, "arm64": 183}
 
 
@@ -285,6 +284,29 @@ def test_the_image_serves_a_store(root: Path, tmp_path: Path) -> None:
         ready=lambda: answers(f"http://127.0.0.1:{port}/v2/"),
     ):
         assert answers(f"http://127.0.0.1:{port}/healthz")
+
+
+def test_the_image_of_the_controller_is_built_from_it_without_a_network(
+    root: Path, dist: Dist, home: Path, tmp_path: Path
+) -> None:
+    if os.geteuid() != 0:
+        absent("buildah needs root, or ranges of user ids")
+    assert root
+    storage = tmp_path / "storage"
+    places = ("--root", str(storage), "--runroot", str(tmp_path / "run"), "--storage-driver", "vfs")
+    buildah = Program(provided("buildah"), home, places)
+    beside = tmp_path / "context" / "linux-amd64"
+    beside.mkdir(parents=True)
+    shutil.copy(provided("helm3"), beside / "helm")
+    ours = buildah.run("pull", "--quiet", f"oci-archive:{dist.image}").strip()
+    options = ("--platform", "linux/amd64", "--build-arg", f"BUNDLECTL={ours}", "--file", CONTAINERFILE)
+    made = buildah.run("build", "--pull-never", "--isolation", "chroot", "--quiet", *options, beside.parent).strip()
+    inside = buildah.run("mount", buildah.run("from", made).strip()).strip()
+    for command, told in ((["helm", "version"], "Version:"), (["bundlectl", "controller", "run", "--help"], "--helm")):
+        run = [*entered(Path(inside)), f"/usr/local/bin/{command[0]}", *command[1:]]
+        outcome = attempt(run, home=tmp_path, path=os.environ["PATH"])
+        assert told in outcome.stdout, outcome.stderr
+    shutil.rmtree(storage)  # near a gigabyte
 
 
 def test_a_python_without_pip_and_ensurepip_installs_it(root: Path, dist: Dist, tmp_path: Path) -> None:
