@@ -7,7 +7,7 @@ noticed here, and spoils what is rebuilt**. Sums tell, and they are the caller's
 
 The code is part of the archive's format, and the one of zfec: GF(256) with x^8+x^4+x^3+x^2+1 and generator 2, the
 Vandermonde matrix of the points 0, 1, 2, 4, 8 … multiplied by the inverse of its first k rows. Byte i of a parity
-volume depends on byte i of each volume alone, so any stretch can be rebuilt by itself; and on k, not on N.
+volume depends on byte i of each volume alone, so blocks can be rebuilt one after the other; and on k, not on N.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
     from threading import Event
 
-__all__ = ["ReadAt", "RebuiltVolume", "Write", "check_counts", "encode_parity", "rebuild", "shortfall"]
+__all__ = ["ReadAt", "Write", "check_counts", "encode_parity", "rebuild", "shortfall"]
 
 ReadAt: TypeAlias = Callable[[int, int], bytes]
 """``(offset, size)`` to exactly that many bytes of a volume; never asked beyond its end."""
@@ -148,42 +148,6 @@ def rebuild(
                 with mapped_errors(survivors.name(index), action="write"):
                     writers[index](data)
                 progress(len(data))
-
-
-class RebuiltVolume:
-    """A lost volume, read as if it were there: each read is computed from the same stretch of k others.
-
-    Several threads may read at once if they may read the others at once. Nothing is kept: read each stretch once.
-
-    Args:
-        index: which one it is (0 to k-1 a volume, k to k+count-1 a parity volume).
-        available: those that are there and have the right sums.
-        sizes: how long each of the k volumes is, in bytes, also of the lost ones.
-        count: parity volumes that the set has, lost or not.
-
-    Raises:
-        MissingError: fewer than k are available.
-        UsageError: more than 256 volumes and parity volumes.
-    """
-
-    def __init__(self, index: int, available: Mapping[int, ReadAt], sizes: Sequence[int], count: int) -> None:
-        self._survivors = _Survivors(available, sizes, count)
-        self._index = index
-        self.size: Final = self._survivors.size(index)
-
-    def read_at(self, offset: int, size: int) -> bytes:
-        """Compute ``size`` bytes from ``offset`` on; fewer where the volume ends.
-
-        Raises:
-            ContentError: a survivor is shorter than its size.
-            StoreError: a survivor cannot be read.
-        """
-        end = min(offset + size, self.size)
-        block = self._survivors.block
-        return b"".join(
-            self._survivors.recover((self._index,), start, min(block, end - start))[self._index]
-            for start in range(offset, end, block)
-        )
 
 
 class _Survivors:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import random
 import tracemalloc
-from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from itertools import chain, combinations
 from threading import Event
@@ -17,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bundlectl.errors import ContentError, InterruptError, MissingError, StoreError, UsageError
-from mirror.archive.parity import RebuiltVolume, check_counts, encode_parity, rebuild, shortfall
+from mirror.archive.parity import check_counts, encode_parity, rebuild, shortfall
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -166,49 +165,10 @@ def test_what_is_lost_is_given_back_unless_more_is_lost_than_there_is_parity(
         assert rebuilt(volumes, everything[len(sizes) :], lost) == {index: everything[index] for index in lost}
 
 
-@settings(deadline=None)
-@given(damaged_sets(), st.integers(0, 100), st.integers(0, 100), st.data())
-def test_any_stretch_of_a_lost_volume_can_be_read_from_as_many_bytes_of_the_others(
-    damaged: tuple[list[int], int, set[int]], offset: int, size: int, data: st.DataObject
-) -> None:
-    sizes, count, lost = damaged
-    volumes = volumes_of(sizes)
-    everything = [*volumes, *encoded(volumes, count)]
-    lost = set(sorted(lost)[:count]) or {0}
-    asked = 0
-
-    def counting(read: ReadAt) -> ReadAt:
-        def read_at(start: int, length: int) -> bytes:
-            nonlocal asked
-            asked += length
-            return read(start, length)
-
-        return read_at
-
-    index = data.draw(st.sampled_from(sorted(lost)))
-    readers = {number: counting(read) for number, read in readers_without(everything, lost).items()}
-    volume = RebuiltVolume(index, readers, sizes, count)
-    found = volume.read_at(offset, size)
-    assert volume.size == len(everything[index])
-    assert found == everything[index][offset : offset + size]
-    assert asked <= len(sizes) * len(found)
-
-
-def test_a_lost_volume_is_read_by_several_threads_at_once() -> None:
-    volumes = volumes_of([200_000] * 12)
-    everything = [*volumes, *encoded(volumes, 2)]
-    volume = RebuiltVolume(7, readers_without(everything, {0, 7}), [200_000] * 12, 2)
-    starts = range(0, 200_000, 7_001)
-    with ThreadPoolExecutor(8) as pool:
-        assert b"".join(pool.map(lambda start: volume.read_at(start, 7_001), starts)) == volumes[7]
-
-
 def test_volumes_of_many_blocks_are_rebuilt() -> None:
     volumes = volumes_of([2_500_001, 1_048_576, 2_097_153, 7])
     parity = encoded(volumes, 2)
     assert rebuilt(volumes, parity, {0, 2}) == {0: volumes[0], 2: volumes[2]}
-    volume = RebuiltVolume(2, readers_without([*volumes, *parity], {1, 2}), [len(each) for each in volumes], 2)
-    assert volume.read_at(0, 2**62) == volumes[2]
 
 
 def test_what_is_written_is_told_to_the_byte() -> None:
@@ -264,13 +224,11 @@ def test_too_many_lost_volumes_are_named_with_how_many_are_needed_again() -> Non
     )
     assert refused.value.hint is not None
     assert refused.value.hint.startswith("any 2 more of them")
-    with pytest.raises(MissingError):
-        RebuiltVolume(0, readers_without([*volumes, *parity], {0, 1, 2}), [100] * 5, 2)
 
 
 def test_a_message_does_not_name_a_hundred_volumes() -> None:
     with pytest.raises(MissingError, match=r"volume 9, volume 10 and 92 more$"):
-        RebuiltVolume(0, {}, [1] * 100, 2)
+        rebuilt(volumes_of([1] * 100), [b"x"] * 2, set(range(102)))
 
 
 def test_how_many_are_needed_again_is_told_before_anything_is_read() -> None:
@@ -307,7 +265,7 @@ def test_a_medium_that_cannot_be_read_is_an_error_about_that_volume() -> None:
     volumes = volumes_of([100] * 3)
     readers = {**readers_without([*volumes, *encoded(volumes, 1)], {0}), 1: failing}
     with pytest.raises(StoreError) as refused:
-        RebuiltVolume(0, readers, [100] * 3, 1).read_at(0, 10)
+        rebuild(readers, [100] * 3, 1, {0: len}, progress=lambda _: None, cancelled=Event())
     assert str(refused.value) == "volume 2: cannot read it: Input/output error"
 
 
