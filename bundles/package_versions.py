@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from bundlectl.errors import MissingError, UsageError
+from mirror.oci.number import read_number
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -40,7 +41,8 @@ class _Version:
             return None if self.pre == other.pre else not self.pre
         for one, two in zip(self.pre, other.pre, strict=False):
             if one != two:
-                return int(one) > int(two) if one.isdecimal() and two.isdecimal() else None
+                numbers = read_number(one), read_number(two)
+                return numbers[0] > numbers[1] if numbers[0] is not None and numbers[1] is not None else None
         return None if self.pre == other.pre else len(self.pre) > len(other.pre)
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from bundlectl.errors import ContentError, MissingError, UsageError
 from bundles.tree import MapNode
+from mirror.oci.number import read_number
 
 if TYPE_CHECKING:
     from semver import Version
@@ -144,9 +145,10 @@ def _build_is_newer(build: str, than: str) -> bool:
     for one, two in zip(first, second, strict=False):
         if one == two:
             continue
-        if one.isdigit() and two.isdigit():
-            return int(one) > int(two)
-        return not one.isdigit()
+        numbers = read_number(one), read_number(two)
+        if numbers[0] is not None and numbers[1] is not None:
+            return numbers[0] > numbers[1]
+        return numbers[0] is None
     return len(first) > len(second)
 
 

@@ -22,6 +22,7 @@ from mirror.oci.artifact import wrap_file
 from mirror.oci.descriptor import Descriptor
 from mirror.oci.digest import Digest
 from mirror.oci.mediatype import OCTET_STREAM
+from mirror.oci.number import read_number
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -140,7 +141,7 @@ class Content:
         spec = self.read(index).root.map("spec")
         releases = spec.items("releases") if spec else []
         numbers = (node.text("number") for node in releases if isinstance(node, MapNode))
-        newest = max((int(text) for text in numbers if text.isascii() and text.isdigit()), default=0)
+        newest = max((read_number(text) or 0 for text in numbers), default=0)
         return newest, str(index.digest)
 
     def read(self, manifest: LockedManifest) -> Document:

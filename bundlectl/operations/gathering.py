@@ -10,6 +10,7 @@ from bundlectl.events import PhaseStarted
 from bundles.artifact import Artifact, Excluded, merge_artifacts
 from bundles.lock import Lock, LockedManifest, LockedSource
 from bundles.sources import read_source
+from mirror.oci.number import read_number
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -186,7 +187,7 @@ def _refuse_unknown_versions(selection: Selection, loaded: Iterable[Loaded]) -> 
 
 
 def _version_order(version: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in version.split(".") if part.isdigit())
+    return tuple(read_number(part) or 0 for part in version.split("."))
 
 
 def _effective(selection: Selection, loaded: Iterable[Loaded]) -> Selection:

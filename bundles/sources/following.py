@@ -13,6 +13,7 @@ from bundles.release import Contents, contents
 from bundles.schema import parse_model
 from bundles.sources.context import SourceDocument
 from bundles.verify import accept
+from mirror.oci.number import read_number
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -104,7 +105,7 @@ def number_of(document: Document) -> int | None:
     """``spec.number`` of Bundles and EKS-D releases."""
     spec = document.root.map("spec")
     text = spec.text("number") if spec else ""
-    return int(text) if text.isascii() and text.isdigit() else None
+    return read_number(text)
 
 
 def join_contents(several: Iterable[Contents]) -> Contents:

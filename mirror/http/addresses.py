@@ -11,6 +11,7 @@ from typing import Final, TypeAlias
 from urllib.parse import urlsplit
 
 from bundlectl.errors import UsageError
+from mirror.oci.number import read_number
 
 __all__ = ["Origin", "is_private_literal", "literal", "origin_of", "shown", "split_host", "target_of"]
 
@@ -90,7 +91,7 @@ def split_host(text: str) -> tuple[str, int | None]:
         host, _, port = text.partition(":")
     else:
         host, port = text, ""
-    return host, int(port) if port.isascii() and port.isdigit() else None
+    return host, read_number(port)
 
 
 @lru_cache(maxsize=1024)

@@ -23,6 +23,8 @@ __all__ = ["AbsentContentError", "Explanation", "absent_content", "explain", "re
 
 _TEXT_LIMIT: Final = 500
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
+_HALF: Final = re.compile(r"[\ud800-\udfff]")
+"""Of a pair of surrogates: JSON has them, and nothing that is written may."""
 _NO_PROJECT: Final = re.compile(r"project (\S{1,255}) not found")
 _GONE_PART: Final = re.compile(r"artifact \S{1,300}@sha256:[0-9a-f]{64} not found")
 """Of a PUT: a child that was deleted, but not collected yet, is found by the storage and not by Harbor."""
@@ -245,4 +247,4 @@ def _once(text: str) -> str:
 
 
 def _tidy(text: str) -> str:
-    return _CONTROL.sub(" ", text).strip()[:_TEXT_LIMIT]
+    return _HALF.sub("\ufffd", _CONTROL.sub(" ", text)).strip()[:_TEXT_LIMIT]

@@ -11,6 +11,7 @@ from bundlectl.errors import BundlectlError, RegistryError
 from mirror.oci.descriptor import Descriptor
 from mirror.oci.digest import Digest
 from mirror.oci.mediatype import OCTET_STREAM
+from mirror.remote.errors import explain
 from tests.unit.mirror.remote.test_harbor import connect, made
 
 if TYPE_CHECKING:
@@ -136,3 +137,8 @@ def test_an_error_without_a_word_about_a_long_name_is_explained_by_its_length(
     with pytest.raises(BundlectlError) as caught:
         registry.repository("team/app").begin_blob(BLOB)
     assert "characters" not in (caught.value.hint or "")
+
+
+def test_half_of_a_pair_of_surrogates_does_not_get_any_further() -> None:
+    told = explain(b'{"errors":[{"code":"DENIED","message":"half of a pair \\ud800"}]}', "application/json")
+    assert told.message == "half of a pair \ufffd"
