@@ -25,6 +25,8 @@ SECONDS_LIMIT: Final = 20.0
 _NOT_USED: Final = "nothing of the document was used; correct it there, or fetch the original again"
 _QUOTE: Final = "put it in quotes"
 _CLOCK_MASK: Final = 4095
+_OVERHEAD: Final = 4
+"""Bytes of a value beside its text, at least, wherever it is written out."""
 _BOM: Final = b"\xef\xbb\xbf"
 
 
@@ -155,7 +157,7 @@ def content_error(origin: str, line: int, field: str, why: str, hint: str | None
     return ContentError(f"{field}: {why}" if field else why, artifact=f"{origin}:{line}", hint=hint or _NOT_USED)
 
 
-def parse_tree(raw: bytes, *, origin: str) -> Tree:
+def parse_tree(raw: bytes, *, origin: str, expanded: int = SIZE_LIMIT) -> Tree:
     """Read one YAML or JSON document whose root is a mapping.
 
     Bounds: 16 MiB, 64 levels, 200 aliases, 1,000,000 nodes with aliases expanded, 20 seconds.
@@ -163,6 +165,7 @@ def parse_tree(raw: bytes, *, origin: str) -> Tree:
     Args:
         raw: UTF-8 without a byte order mark.
         origin: the path or URL, for messages.
+        expanded: bytes that it may have where its aliases are written out.
 
     Raises:
         ContentError: not such a document, or ambiguous (see the module).
@@ -185,7 +188,7 @@ def parse_tree(raw: bytes, *, origin: str) -> Tree:
         raise content_error(origin, line, "", "the directive %TAG is not read", "remove it, and the tags that need it")
     import yaml  # noqa: PLC0415 -- 17 ms that commands without documents save
 
-    builder = _Builder(origin, raw.decode() if b"\\/" in raw else "")
+    builder = _Builder(origin, raw.decode() if b"\\/" in raw else "", expanded)
     try:
         builder.build(yaml.CSafeLoader(raw), yaml)
     except yaml.YAMLError as error:
@@ -204,13 +207,14 @@ def _syntax_error(error: Any, raw: bytes, origin: str) -> ContentError:  # noqa:
 class _Open:
     """A container being filled: itself, its anchor, and the key whose value comes next."""
 
-    __slots__ = ("anchor", "flow", "key", "key_mark", "node", "start")
+    __slots__ = ("anchor", "flow", "key", "key_mark", "node", "start", "text")
 
-    def __init__(self, node: MapNode | ListNode, event: Any, start: int) -> None:  # noqa: ANN401 -- yaml is imported late
+    def __init__(self, node: MapNode | ListNode, event: Any, start: int, text: int) -> None:  # noqa: ANN401 -- late
         self.node = node
         self.anchor: str | None = event.anchor
         self.flow: bool = event.flow_style
         self.start = start
+        self.text = text
         self.key: str | None = None
         self.key_mark: _Mark | None = None
 
@@ -219,14 +223,17 @@ class _Anchored(NamedTuple):
     node: Node
     size: int
     height: int
+    text: int
 
 
 class _Builder:
     """Turns events into nodes, counting what the document costs as it grows."""
 
-    def __init__(self, origin: str, escaping: str) -> None:
-        """``escaping`` is the text, where a slash in it may be escaped."""
+    def __init__(self, origin: str, escaping: str, expanded: int) -> None:
+        """``escaping`` is the text, where a slash in it may be escaped; ``expanded`` how long it may become."""
         self._origin = origin
+        self._expanded = expanded
+        self._text = 0  # characters of keys and scalars, aliases written out
         self._escaping = escaping
         self._stack: list[_Open] = []
         self._root: Node | None = None
@@ -288,6 +295,7 @@ class _Builder:
         text, mark = event.value, event.start_mark
         plain = not event.style
         self._counted(event)
+        self._text += len(text)
         if plain and "?" in text and self._stack and self._stack[-1].flow:
             raise self._error(
                 mark.line + 1, f"{self._path()}: readers differ on a question mark between brackets", _QUOTE
@@ -308,7 +316,7 @@ class _Builder:
         node = Scalar(text, plain, mark)
         if event.anchor:
             self._name(event.anchor, node)
-            self._anchors[event.anchor] = _Anchored(node, 1, 0)
+            self._anchors[event.anchor] = _Anchored(node, 1, 0, len(text))
         self._attach(node, top)
 
     def _new_key(self, text: str, mark: _Mark) -> str:
@@ -341,7 +349,7 @@ class _Builder:
         if event.anchor:
             self._name(event.anchor, node)
             self._heights.append((len(stack), len(stack)))
-        stack.append(_Open(node, event, self._count))
+        stack.append(_Open(node, event, self._count, self._text))
         if self._heights:
             self._reached(len(stack))
 
@@ -361,7 +369,8 @@ class _Builder:
         done = self._stack.pop()
         if done.anchor:
             start, deepest = self._heights.pop()
-            self._anchors[done.anchor] = _Anchored(done.node, self._count - done.start + 1, deepest - start)
+            size, text = self._count - done.start + 1, self._text - done.text
+            self._anchors[done.anchor] = _Anchored(done.node, size, deepest - start, text)
             if self._heights:
                 self._reached(deepest)
         self._attach(done.node, self._stack[-1] if self._stack else None)
@@ -380,6 +389,9 @@ class _Builder:
         self._count += target.size
         if self._count > NODE_LIMIT:
             raise self._error(line, f"aliases expand it to more than {NODE_LIMIT} values")
+        self._text += target.text
+        if self._text + _OVERHEAD * self._count > self._expanded:
+            raise self._error(line, f"aliases expand it to more than {self._expanded} bytes", "use fewer of them")
         depth = len(self._stack) + target.height
         if depth > DEPTH_LIMIT:
             raise self._error(line, f"nested deeper than {DEPTH_LIMIT} levels")

@@ -177,6 +177,17 @@ def test_many_aliases_are_refused() -> None:
     read("a: &a x\nb: [" + ", ".join(["*a"] * 200) + "]")
 
 
+@pytest.mark.parametrize("long", ["{}", "[{}]", "k: {}", "? {}\n  : k"])
+def test_aliases_cannot_make_a_document_longer_than_the_limit(long: str) -> None:
+    text = "x" * 200_000
+    anchored = f"a: &a\n  {long.format(text)}\n"
+    few = tree.SIZE_LIMIT // len(text) - 2
+    assert read(f"{anchored}b: [{', '.join(['*a'] * few)}]")
+    assert "expand it to more than 16777216 bytes" in refused(f"{anchored}b: [{', '.join(['*a'] * (few + 2))}]").message
+    doubled = f"{anchored}b: &b [*a, *a, *a, *a]\nc: &c [*b, *b, *b, *b]\nd: [*c, *c, *c, *c, *c, *c]\n"
+    assert "expand it" in refused(doubled).message
+
+
 def test_many_values_are_refused() -> None:
     assert f"more than {tree.NODE_LIMIT}" in refused("a: [" + "x," * tree.NODE_LIMIT + "]").message
 
