@@ -15,8 +15,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from bundlectl.errors import ConfigError, ContentError
+from bundles.helm.archive import read_chart
 from bundles.helm.images import ChartImages, FoundImage, judge_reference
+from bundles.helm.schemas import refers_elsewhere
 from bundles.helm.yamlnodes import Listing, Node, Scalar, Table, read_yaml_documents
+from mirror.filesystem import mapped_errors
 from mirror.oci.manifest import canonical_json
 
 if TYPE_CHECKING:
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
     from typing import IO
 
     from bundles.artifact import Excluded
+    from bundles.helm.archive import Chart
 
 __all__ = ["Rendering", "render", "template"]
 
@@ -96,6 +100,8 @@ def _template(archive: Path, program: Path, label: str, rendering: Rendering) ->
         command = [str(program), "template", rendering.release, str(archive), "--values", str(values)]
         command += ["--namespace", rendering.namespace]
         command += ["--include-crds"] if rendering.definitions else []
+        # What a schema refers to would be fetched.
+        command += ["--skip-schema-validation"] if refers_elsewhere(_read(archive, label)) else []
         if rendering.kube_version:
             command += ["--kube-version", rendering.kube_version]
         try:
@@ -117,6 +123,12 @@ def _template(archive: Path, program: Path, label: str, rendering: Rendering) ->
                 hint="check that helm runs by itself, or leave out --render-charts",
             ) from error
         return _collect(helm, label, rendering)
+
+
+def _read(archive: Path, label: str) -> Chart:
+    with mapped_errors(archive, action="read"):
+        raw = archive.read_bytes()
+    return read_chart(raw, origin=label)
 
 
 def _environment(home: str) -> dict[str, str]:

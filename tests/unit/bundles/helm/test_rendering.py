@@ -82,6 +82,20 @@ def test_helm_gets_the_values_and_nothing_of_the_users_environment(
     assert render(chart, "web-1.2.3", rendering).images[0].reference == "r.example/given:1"
 
 
+@pytest.mark.parametrize(("reference", "skipped"), [("#/definitions/a", False), ("https://example.com/a.json", True)])
+def test_helm_fetches_nothing_that_the_schema_of_a_chart_refers_to(
+    helm: WriteHelm,
+    chart: Path,
+    pack_chart: PackChart,
+    reference: str,
+    skipped: bool,  # noqa: FBT001 -- a parameter of the test
+) -> None:
+    chart.write_bytes(pack_chart({"values.schema.json": f'{{"allOf": [{{"$ref": "{reference}"}}]}}'}))
+    program = helm("print('image: r.example/a:' + ('skipped' if '--skip-schema-validation' in sys.argv else 'held'))")
+    found = render(chart, "web-1.2.3", Rendering(helm=program))
+    assert [image.reference for image in found.images] == [f"r.example/a:{'skipped' if skipped else 'held'}"]
+
+
 def test_without_helm_the_error_says_what_to_do(chart: Path, tmp_path: Path) -> None:
     for missing in (None, tmp_path / "nothing"):
         with pytest.raises(ConfigError) as caught:
