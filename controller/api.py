@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, Literal
 from urllib.parse import quote, urlencode
@@ -11,12 +12,12 @@ from urllib.parse import quote, urlencode
 from urllib3 import Timeout
 from urllib3.exceptions import HTTPError
 
-from bundlectl.errors import BundlectlError, ConfigError
+from bundlectl.errors import BundlectlError
+from controller.encoding import encode_json
 from mirror.oci.closing import Closing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-    from pathlib import Path
 
     from kubernetes.client import ApiClient
 
@@ -26,10 +27,6 @@ __all__ = [
     "MERGE",
     "Api",
     "ClusterError",
-    "connect",
-    "connect_in_cluster",
-    "connect_with_file",
-    "in_cluster_kubeconfig",
     "path_of",
 ]
 
@@ -39,21 +36,30 @@ JSON_PATCH: Final = "application/json-patch+json"
 PatchType = Literal["application/apply-patch+yaml", "application/merge-patch+json", "application/json-patch+json"]
 
 _METADATA: Final = "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io"
-_ACCOUNT: Final = "/var/run/secrets/kubernetes.io/serviceaccount"
 _ADDRESS: Final = re.compile(r"<[^<>]* at 0x[0-9a-f]+>:? ?")
 _CONNECT: Final = 5.0
 _READ: Final = 30.0
-_WATCH: Final = 300
+_WATCH: Final = 90
+"""Seconds of one watch. Where nothing changes nothing is said on it, not even a bookmark before its end: so soon it is
+noticed that a server is there, and says nothing any more."""
 _BODY_LIMIT: Final = 64 * 1024 * 1024
 _LINE_LIMIT: Final = 8 * 1024 * 1024
-_POOL: Final = 16
-_NOT_FOUND, _CONFLICT, _GONE = 404, 409, 410
+_TOLD_TO_WAIT: Final = 10.0
+"""Seconds that a busy API server is waited for altogether, before it is an error."""
+_SHORTEST: Final = 0.2
+_DIGITS: Final = 4
+_BUSY: Final = frozenset({429, 503})
+_FORBIDDEN, _NOT_FOUND, _CONFLICT, _GONE = 403, 404, 409, 410
 
 
 class ClusterError(BundlectlError):
-    """An API server refused, or did not answer. ``status`` is that of HTTP, 0 where there was no answer."""
+    """An API server refused, or did not answer. ``status`` is that of HTTP, 0 where there was no answer.
+
+    ``again_after`` are the seconds after which it wants to be asked again, None where it does not say.
+    """
 
     code = "cluster"
+    again_after: float | None = None
 
     def __init__(self, message: str, *, artifact: str, status: int, hint: str | None = None) -> None:
         super().__init__(message, artifact=artifact, hint=hint, retryable=status in (0, 429, 500, 503, 504))
@@ -63,6 +69,11 @@ class ClusterError(BundlectlError):
     def missing(self) -> bool:
         """Whether there is no such object."""
         return self.status == _NOT_FOUND
+
+    @property
+    def forbidden(self) -> bool:
+        """Whether that user may not do it."""
+        return self.status == _FORBIDDEN
 
     @property
     def conflict(self) -> bool:
@@ -81,11 +92,17 @@ class Api(Closing):
     Args:
         client: of the official library.
         name: of the cluster, for messages.
+        patience: seconds without a word after which an answer is given up.
     """
 
-    def __init__(self, client: ApiClient, name: str) -> None:
+    def __init__(self, client: ApiClient, name: str, patience: float = _READ) -> None:
         self._client = client
         self.name = name
+        self._patience = patience
+
+    def within(self, seconds: float) -> Api:
+        """The same cluster and connections, for who cannot wait long for an answer."""
+        return Api(self._client, self.name, seconds)
 
     @property
     def server(self) -> str:
@@ -171,7 +188,7 @@ class Api(Closing):
                 raise
 
     def watch(self, path: str, version: str) -> Iterator[dict[str, Any]]:
-        """Follow the changes of a collection since a version, with bookmarks, for some minutes.
+        """Follow the changes of a collection since a version, with bookmarks, for a minute and a half.
 
         Raises:
             ClusterError: refused (``gone`` where the version is too old), or the connection broke.
@@ -182,7 +199,7 @@ class Api(Closing):
             "resourceVersion": version,
             "timeoutSeconds": str(_WATCH),
         }
-        with self._mapped("GET", path), self._sent("GET", path, None, {}, query, read=_WATCH + 30) as answer:
+        with self._mapped("GET", path), self._sent("GET", path, None, {}, query, read=_WATCH + 10) as answer:
             for line in _lines(answer):
                 event = json.loads(line)
                 if event.get("type") == "ERROR":
@@ -192,7 +209,7 @@ class Api(Closing):
                 yield event
 
     def close(self) -> None:
-        """Close all connections, also those on which something is waited for."""
+        """Close all connections on which nothing is waited for."""
         self._client.rest_client.pool_manager.clear()
 
     def _call(
@@ -207,7 +224,22 @@ class Api(Closing):
         accept: str = "application/json",
     ) -> dict[str, Any]:
         headers = {"Accept": accept, "Content-Type": content_type, **({"Impersonate-User": as_user} if as_user else {})}
-        with self._mapped(method, path), self._sent(method, path, body, headers, query, read=_READ) as answer:
+        left = min(self._patience, _TOLD_TO_WAIT)
+        while True:
+            try:
+                return self._asked(method, path, body, headers, query)
+            except ClusterError as error:
+                # It has done nothing, and is busy: that is no reason to tell people of a failure.
+                if error.again_after is None or error.again_after > left:
+                    raise
+                pause = max(error.again_after, _SHORTEST)
+            left -= pause
+            time.sleep(pause)
+
+    def _asked(
+        self, method: str, path: str, body: object, headers: dict[str, str], query: Mapping[str, str]
+    ) -> dict[str, Any]:
+        with self._mapped(method, path), self._sent(method, path, body, headers, query, read=self._patience) as answer:
             raw = answer.read(_BODY_LIMIT + 1)
             if len(raw) > _BODY_LIMIT:
                 raise ClusterError("the answer is too large", artifact=f"{self.name}{path}", status=0)
@@ -227,15 +259,14 @@ class Api(Closing):
     ) -> Iterator[Any]:
         """The answer of urllib3. The library's own way would keep every answer and load a model of it."""
         headers = {"Accept": "application/json", "User-Agent": self._client.user_agent, **headers}
-        # This is what asks for a new token where the old one has expired.
-        self._client.update_params_for_auth(headers, [], ["BearerToken"])
+        self._authenticate(headers)
         url = self._client.configuration.host + quote(path, safe="/:") + (f"?{urlencode(query)}" if query else "")
         answer = self._client.rest_client.pool_manager.request(
             method,
             url,
-            body=None if body is None else json.dumps(body).encode(),
+            body=None if body is None else encode_json(body),
             headers=headers,
-            timeout=Timeout(connect=_CONNECT, read=read),
+            timeout=Timeout(connect=min(_CONNECT, read), read=read),
             preload_content=False,
             retries=False,
             redirect=False,
@@ -243,7 +274,11 @@ class Api(Closing):
         whole = False
         try:
             if not 200 <= answer.status < 300:  # noqa: PLR2004 -- what HTTP calls success
-                raise ClusterError(_told(answer), artifact=f"{self.name}{path}", status=answer.status)
+                error = ClusterError(_told(answer), artifact=f"{self.name}{path}", status=answer.status)
+                after = answer.headers.get("Retry-After", "")
+                if answer.status in _BUSY and after.isdecimal() and len(after) <= _DIGITS:
+                    error.again_after = float(after)
+                raise error
             yield answer
             whole = True
         finally:
@@ -252,6 +287,15 @@ class Api(Closing):
                 answer.release_conn()
             else:
                 answer.close()
+
+    def _authenticate(self, headers: dict[str, str]) -> None:
+        """Add the token; this is what reads or asks for a new one where the old one has expired."""
+        from kubernetes.config import ConfigException  # noqa: PLC0415 -- loaded by whoever made the client
+
+        try:
+            self._client.update_params_for_auth(headers, [], ["BearerToken"])
+        except ConfigException as error:
+            raise ClusterError(f"there is no token: {error}"[:300], artifact=self.name, status=0) from error
 
     @contextmanager
     def _mapped(self, method: str, path: str) -> Iterator[None]:
@@ -262,79 +306,8 @@ class Api(Closing):
             raise ClusterError(
                 f"the API server does not answer to {method}: {_plainly(error)}", artifact=artifact, status=0
             ) from error
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, RecursionError) as error:
             raise ClusterError("the answer is not JSON", artifact=artifact, status=0) from error
-
-
-def connect(document: Mapping[str, Any], name: str) -> Api:
-    """Connect as a kubeconfig says.
-
-    Args:
-        document: of the kubeconfig.
-        name: of the cluster, for messages.
-
-    Raises:
-        ConfigError: it is malformed.
-    """
-    from kubernetes import config  # noqa: PLC0415 -- 700 models, only where a cluster is used
-    from kubernetes.client import ApiClient, Configuration  # noqa: PLC0415
-
-    settings = Configuration()
-    try:
-        config.load_kube_config_from_dict(dict(document), client_configuration=settings, persist_config=False)
-    except (config.ConfigException, OSError, ValueError, TypeError, KeyError) as error:
-        raise ConfigError(f"the kubeconfig cannot be used: {str(error)[:200]}", artifact=name) from error
-    return Api(ApiClient(_bounded(settings)), name)
-
-
-def connect_in_cluster(name: str) -> Api:
-    """Connect as the account of the pod that this runs in.
-
-    Raises:
-        ConfigError: this is no pod.
-    """
-    from kubernetes import config  # noqa: PLC0415 -- 700 models, only where a cluster is used
-    from kubernetes.client import ApiClient, Configuration  # noqa: PLC0415
-
-    settings = Configuration()
-    try:
-        config.load_incluster_config(client_configuration=settings)
-    except config.ConfigException as error:
-        raise ConfigError(
-            "this is no pod, and no cluster was named", hint="name a kubeconfig with --kubeconfig FILE"
-        ) from error
-    return Api(ApiClient(_bounded(settings)), name)
-
-
-def connect_with_file(kubeconfig: Path, name: str) -> Api:
-    """Connect as a kubeconfig file of the operator's says; it may run programs and name files.
-
-    Raises:
-        ConfigError: there is no such file, or it is malformed.
-    """
-    from kubernetes import config  # noqa: PLC0415 -- 700 models, only where a cluster is used
-    from kubernetes.client import ApiClient, Configuration  # noqa: PLC0415
-
-    settings = Configuration()
-    try:
-        config.load_kube_config(str(kubeconfig), client_configuration=settings, persist_config=False)
-    except (config.ConfigException, OSError, ValueError, TypeError, KeyError) as error:
-        raise ConfigError(f"the kubeconfig cannot be used: {str(error)[:200]}", artifact=str(kubeconfig)) from error
-    return Api(ApiClient(_bounded(settings)), name)
-
-
-def in_cluster_kubeconfig(api: Api) -> bytes:
-    """A kubeconfig that says what `connect_in_cluster` does, for helm: the token stays where it is renewed."""
-    cluster = {"server": api.server, "certificate-authority": f"{_ACCOUNT}/ca.crt"}
-    document = {
-        "apiVersion": "v1",
-        "kind": "Config",
-        "current-context": "own",
-        "contexts": [{"name": "own", "context": {"cluster": "own", "user": "own"}}],
-        "clusters": [{"name": "own", "cluster": cluster}],
-        "users": [{"name": "own", "user": {"tokenFile": f"{_ACCOUNT}/token"}}],
-    }
-    return json.dumps(document).encode()  # JSON is YAML
 
 
 def path_of(api_version: str, plural: str, *, namespace: str = "", name: str = "", subresource: str = "") -> str:
@@ -342,12 +315,6 @@ def path_of(api_version: str, plural: str, *, namespace: str = "", name: str = "
     root = f"/apis/{api_version}" if "/" in api_version else f"/api/{api_version}"
     parts = [root, *(("namespaces", namespace) if namespace else ()), plural]
     return "/".join([*parts, *filter(None, (name, subresource))])
-
-
-def _bounded(settings: Any) -> Any:  # noqa: ANN401 -- the library's Configuration
-    settings.connection_pool_maxsize = _POOL
-    settings.retries = False
-    return settings
 
 
 def _plainly(error: Exception) -> str:

@@ -51,6 +51,10 @@ _CLUSTER_WIDE: Final = frozenset(
 """Kinds without a namespace that come with Kubernetes 1.33; those of a chart's own definitions are read there."""
 
 _FAR: Final = frozenset({"*", "bind", "escalate", "impersonate"})
+_FAR_ELSEWHERE: Final = frozenset(
+    {"secrets", "serviceaccounts/token", "pods/exec", "nodes/proxy", "mutatingwebhookconfigurations"}
+)
+"""Outside of the target namespace, and not limited to names: whoever has these has the rights of others, too."""
 
 _ALWAYS: Final[dict[tuple[str, str], list[str]]] = {
     # helm's records, pull secrets; what readiness is read from.
@@ -128,15 +132,16 @@ def installer_rights(
     return found
 
 
-def far_reaching(rights: Iterable[Mapping[str, Any]]) -> list[str]:
+def far_reaching(rights: Iterable[Mapping[str, Any]], *, target_namespace: str) -> list[str]:
     """What an operator should think about before applying what `installer_rights` gave, one line each."""
     told = []
     for item in rights:
         where = f"in {item['metadata']['namespace']}" if item["metadata"].get("namespace") else "in the whole cluster"
         for rule in item.get("rules") or ():
             verbs, resources = _words(rule, "verbs"), _words(rule, "resources")
-            secrets = item["kind"] == "ClusterRole" and "secrets" in resources and not _words(rule, "resourceNames")
-            if secrets or _FAR & {*verbs, *resources, *_words(rule, "apiGroups")}:
+            elsewhere = item["metadata"].get("namespace") != target_namespace and not _words(rule, "resourceNames")
+            far = _FAR | _FAR_ELSEWHERE if elsewhere else _FAR
+            if far & {*verbs, *resources, *_words(rule, "apiGroups")}:
                 what = [*resources, *_words(rule, "resourceNames"), *_words(rule, "nonResourceURLs")]
                 told.append(f"{', '.join(verbs)} {', '.join(what)} {where}")
     return told

@@ -10,19 +10,22 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from bundlectl.errors import ConfigError
 from controller.api import ClusterError, path_of
+from controller.manifests import CERTIFICATE_SECRET
 from controller.values import HOME_NAMESPACE
 from mirror.filesystem import mapped_errors
 from mirror.server.selfsigned import self_signed
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from controller.api import Api
 
-__all__ = ["CHECK_INTERVAL", "Certificate", "Certificates"]
+__all__ = ["CHECK_INTERVAL", "Certificate", "Certificates", "Rotation"]
 
 CHECK_INTERVAL: Final = 300.0
-"""Seconds between two looks at the Secret: a replica shows a new certificate no later."""
-_SECRET: Final = "bundlectl-webhook-tls"  # noqa: S105 -- a name
+"""Seconds between two looks at the Secret; a new certificate is shown at the next look after it was announced."""
 _LEFT: Final = dt.timedelta(days=30)
 _WEBHOOKS: Final = path_of("admissionregistration.k8s.io/v1", "validatingwebhookconfigurations")
 
@@ -48,39 +51,40 @@ class Certificates:
     def __init__(self, api: Api, host: str, configuration: str) -> None:
         self._api = api
         self._host = host
-        self._path = path_of("v1", "secrets", namespace=HOME_NAMESPACE, name=_SECRET)
+        self._path = path_of("v1", "secrets", namespace=HOME_NAMESPACE, name=CERTIFICATE_SECRET)
         self._webhooks = f"{_WEBHOOKS}/{configuration}"
 
     def current(self) -> Certificate:
-        """The certificate of all replicas; made when there is none, or when it will not do much longer.
+        """The certificate of all replicas; made when there is none that will do, or not for much longer.
 
         Raises:
+            ConfigError: there is no Secret for it, and this account may not make one.
             ClusterError: the Secret cannot be read or written.
         """
         stored = self._api.find(self._path)
         found = _read(stored or {})
-        if found is not None and self._will_do(found.certificate):
+        if found is not None and self._will_do(found):
             return found
         made = self._make(found)
         data = {"tls.crt": made.certificate, "tls.key": made.key, "ca.crt": made.trusted}
-        metadata = {"name": _SECRET, "namespace": HOME_NAMESPACE}
-        secret = {
-            "apiVersion": "v1",
-            "kind": "Secret",
-            "metadata": metadata,
-            "type": "kubernetes.io/tls",
-            "data": {name: base64.b64encode(content).decode() for name, content in data.items()},
-        }
+        encoded = {name: base64.b64encode(content).decode() for name, content in data.items()}
         try:
             if stored is None:
+                metadata = {"name": CERTIFICATE_SECRET, "namespace": HOME_NAMESPACE}
+                secret = {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "data": encoded}
                 self._api.create(self._path.rpartition("/")[0], secret)
             else:
-                version = stored["metadata"]["resourceVersion"]
-                self._api.replace(self._path, {**secret, "metadata": {**metadata, "resourceVersion": version}})
+                self._api.replace(self._path, {**stored, "data": encoded})
         except ClusterError as error:
             # Another replica was faster: its certificate is as good.
-            if error.conflict and (theirs := _read(self._api.get(self._path))) is not None:
+            if error.conflict and (theirs := _read(self._api.get(self._path))) is not None and self._will_do(theirs):
                 return theirs
+            if error.forbidden and stored is None:
+                raise ConfigError(
+                    "is not there, and the controller may only fill it",
+                    artifact=f"the Secret {HOME_NAMESPACE}/{CERTIFICATE_SECRET}",
+                    hint="apply the manifests again: bundlectl controller manifests | kubectl apply --server-side -f -",
+                ) from error
             raise
         return made
 
@@ -90,15 +94,23 @@ class Certificates:
         Raises:
             ClusterError: it cannot be read or written.
         """
-        found = self._api.find(self._webhooks)
-        if found is None:
-            return False
         bundle = base64.b64encode(certificate.trusted).decode()
-        webhooks = found.get("webhooks") or []
-        if all(hook.get("clientConfig", {}).get("caBundle") == bundle for hook in webhooks):
-            return True
-        changed = [{**hook, "clientConfig": {**hook.get("clientConfig", {}), "caBundle": bundle}} for hook in webhooks]
-        self._api.replace(self._webhooks, {**found, "webhooks": changed})
+        for last in (False, False, False, True):
+            found = self._api.find(self._webhooks)
+            if found is None:
+                return False
+            webhooks = found.get("webhooks") or []
+            if all(hook.get("clientConfig", {}).get("caBundle") == bundle for hook in webhooks):
+                break
+            told = [{**hook, "clientConfig": {**hook.get("clientConfig", {}), "caBundle": bundle}} for hook in webhooks]
+            try:
+                self._api.replace(self._webhooks, {**found, "webhooks": told})
+            except ClusterError as error:
+                # Another replica tells the same, or somebody applies the manifests again.
+                if last or not error.conflict:
+                    raise
+            else:
+                break
         return True
 
     def _make(self, before: Certificate | None) -> Certificate:
@@ -108,16 +120,50 @@ class Certificates:
         kept = before.certificate if before is not None and not _is_over(before.certificate) else b""
         return Certificate(certificate, key, certificate + kept)
 
-    def _will_do(self, certificate: bytes) -> bool:
+    def _will_do(self, found: Certificate) -> bool:
         from cryptography import x509  # noqa: PLC0415 -- heavy, and only here
+        from cryptography.exceptions import UnsupportedAlgorithm  # noqa: PLC0415
+        from cryptography.hazmat.primitives.serialization import load_pem_private_key  # noqa: PLC0415
 
         try:
-            found = x509.load_pem_x509_certificate(certificate)
-            names = found.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-        except (ValueError, x509.ExtensionNotFound):
+            certificate = x509.load_pem_x509_certificate(found.certificate)
+            trusted = x509.load_pem_x509_certificates(found.trusted)
+            key = load_pem_private_key(found.key, password=None)
+            names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        except (ValueError, TypeError, UnsupportedAlgorithm, x509.ExtensionNotFound):
             return False
         known = [*names.get_values_for_type(x509.DNSName), *map(str, names.get_values_for_type(x509.IPAddress))]
-        return self._host in known and found.not_valid_after_utc - _LEFT > dt.datetime.now(dt.UTC)
+        lasts = certificate.not_valid_after_utc - _LEFT > dt.datetime.now(dt.UTC)
+        return self._host in known and lasts and certificate in trusted and certificate.public_key() == key.public_key()
+
+
+class Rotation:
+    """Shows a new certificate once the API servers have had the time to hear of it.
+
+    Args:
+        certificates: are looked after.
+        shown: is shown, and announced, as this begins.
+        show: has another one shown.
+    """
+
+    def __init__(self, certificates: Certificates, shown: Certificate, show: Callable[[Certificate], None]) -> None:
+        self._certificates = certificates
+        self._shown = self._announced = shown
+        self._show = show
+
+    def turn(self) -> None:
+        """Look once; to be called every `CHECK_INTERVAL`.
+
+        Raises:
+            BundlectlError: the cluster does not let us.
+            OSError: ``show`` could not.
+        """
+        if self._announced != self._shown:
+            self._show(self._announced)
+            self._shown = self._announced
+        current = self._certificates.current()
+        self._certificates.announce(current)
+        self._announced = current
 
 
 def _is_over(certificate: bytes) -> bool:

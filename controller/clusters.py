@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import base64
 import binascii
-import json
 import os
 import tempfile
 import threading
 import time
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from bundlectl.errors import BundlectlError, ConfigError, ContentError, MissingError
 from bundles.tree import ListNode, MapNode, parse_tree
-from controller.api import connect, path_of
+from controller.api import path_of
 from controller.configuration import plain_value
+from controller.connecting import connect
+from controller.encoding import encode_json
 from mirror.filesystem import mapped_errors, write_all
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from controller.api import Api
@@ -31,6 +33,13 @@ _KEY: Final = "value"
 _LIMIT: Final = 256 * 1024
 _BELIEVED: Final = 60.0
 """Seconds for which a Secret is not read again."""
+_AVOIDED: Final = 10.0
+"""Seconds for which a cluster that failed is not tried again: others have to wait for who tries."""
+_KEPT: Final = 500
+"""Clusters that are remembered, with those that there are not."""
+_HURRY: Final = 5.0
+"""Seconds that a cluster may take to say its version."""
+_TOP: Final = {"apiVersion", "kind", "preferences", "current-context", "clusters", "users", "contexts"}
 _ALLOWED: Final = {
     "cluster": {"server", "certificate-authority-data", "tls-server-name"},
     "user": {"token", "client-certificate-data", "client-key-data", "username", "password"},
@@ -52,9 +61,13 @@ def read_kubeconfig(raw: bytes, *, origin: str) -> dict[str, Any]:
     if len(raw) > _LIMIT:
         raise ContentError(f"the kubeconfig is larger than {_LIMIT} bytes", artifact=origin)
     root = parse_tree(raw, origin=origin).root
+    for name in sorted(root.entries.keys() - _TOP):
+        raise ContentError(f"the kubeconfig says {name[:80]}, which is not part of one", artifact=origin)
     for kind, allowed in _ALLOWED.items():
         entries = root.entries.get(f"{kind}s")
-        for item in entries.items if isinstance(entries, ListNode) else ():
+        if not isinstance(entries, ListNode):
+            raise ContentError(f"the kubeconfig has no list of {kind}s", artifact=origin)
+        for item in entries.items:
             body = item.entries.get(kind) if isinstance(item, MapNode) else None
             if not isinstance(body, MapNode):
                 raise ContentError(f"the kubeconfig has a malformed {kind}", artifact=origin)
@@ -109,26 +122,34 @@ class Cluster:
 
 @dataclass(slots=True)
 class _Known:
-    cluster: Cluster
-    secret: str
-    until: float
+    """What is known of one cluster; whoever finds out more holds its lock, and no other one's."""
+
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    cluster: Cluster | None = None
+    secret: str = ""
+    failure: BundlectlError | None = None
+    until: float = 0.0
 
 
 class Clusters:
-    """Finds clusters by name. Thread-safe.
+    """Finds clusters by name. Thread-safe; a cluster that does not answer holds up nobody who asks for another one.
 
     Args:
         api: of the own cluster.
         own: its name.
         kubeconfig: that helm reaches it with.
-        folder: private, for kubeconfigs of others.
+        folder: private, made when it is not there: kubeconfigs of others, and nothing else.
+        clock: seconds, never going back.
     """
 
-    def __init__(self, api: Api, own: str, kubeconfig: Path, folder: Path) -> None:
+    def __init__(
+        self, api: Api, own: str, kubeconfig: Path, folder: Path, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._api = api
         self.own = own
         self._kubeconfig = kubeconfig
         self._folder = folder
+        self._clock = clock
         self._lock = threading.Lock()
         self._known: dict[str, _Known] = {}
 
@@ -138,30 +159,47 @@ class Clusters:
         Raises:
             MissingError: there is no Secret with its kubeconfig.
             ContentError, ConfigError: that cannot be used.
-            ClusterError: an API server does not answer.
+            ClusterError: an API server does not answer, or did not a moment ago.
             StoreError: the kubeconfig cannot be written for helm.
         """
         with self._lock:
-            known = self._known.get(name)
-            if known and time.monotonic() < known.until:
-                return known.cluster
-            if name == self.own:
-                found = _Known(Cluster(self._api, self._kubeconfig, name, kube_version(self._api)), "", 0.0)
-            else:
-                found = self._remote(name, known)
-            found.until = time.monotonic() + _BELIEVED
-            self._known[name] = found
-            return found.cluster
+            if name not in self._known and len(self._known) >= _KEPT:
+                # Whoever calls the webhook may ask for any name.
+                self._known = {each: known for each, known in self._known.items() if known.cluster is not None}
+            known = self._known.setdefault(name, _Known())
+        # Only who asks first waits for who tries; the others go by what was found last.
+        if known.lock.acquire(blocking=known.cluster is None and known.failure is None):
+            try:
+                self._look(name, known)
+            finally:
+                known.lock.release()
+        failure, cluster = known.failure, known.cluster
+        if failure is not None:
+            raise failure.with_traceback(None)
+        if cluster is None:
+            raise ConfigError("nothing says how to reach it", artifact=name)
+        return cluster
 
     def close(self) -> None:
         """Close connections to other clusters."""
         with self._lock:
-            for name, known in self._known.items():
-                if name != self.own:
-                    with suppress(BundlectlError):
-                        known.cluster.api.close()
+            others = [known.cluster for name, known in self._known.items() if name != self.own]
+        for cluster in filter(None, others):
+            with suppress(BundlectlError):
+                cluster.api.close()
 
-    def _remote(self, name: str, known: _Known | None) -> _Known:
+    def _look(self, name: str, known: _Known) -> None:
+        if self._clock() < known.until:
+            return
+        try:
+            known.cluster, known.failure = self._found(name, known), None
+        except BundlectlError as error:
+            known.failure = error
+        known.until = self._clock() + (_AVOIDED if known.failure else _BELIEVED)
+
+    def _found(self, name: str, known: _Known) -> Cluster:
+        if name == self.own:
+            return Cluster(self._api, self._kubeconfig, name, kube_version(self._api.within(_HURRY)))
         origin = f"the Secret {_SECRETS}/{name}-kubeconfig"
         secret = self._api.find(path_of("v1", "secrets", namespace=_SECRETS, name=f"{name}-kubeconfig"))
         if secret is None:
@@ -171,19 +209,21 @@ class Clusters:
                 hint="EKS Anywhere makes it for workload clusters that this cluster manages",
             )
         text = str((secret.get("data") or {}).get(_KEY, ""))
-        if known and known.secret == text:
-            return _Known(
-                Cluster(known.cluster.api, known.cluster.kubeconfig, name, kube_version(known.cluster.api)), text, 0.0
-            )
+        if known.cluster is not None and known.secret == text:
+            return replace(known.cluster, version=kube_version(known.cluster.api.within(_HURRY)))
         try:
             raw = base64.b64decode(text, validate=True)
         except binascii.Error as error:
             raise ConfigError(f"has no {_KEY}", artifact=origin) from error
         document = read_kubeconfig(raw, origin=origin)
+        with mapped_errors(self._folder, action="make"):
+            self._folder.mkdir(mode=0o700, exist_ok=True)
         path = self._folder / f"{name}.kubeconfig"
-        write_private(path, json.dumps(document).encode())
-        api = connect(document, name)
-        return _Known(Cluster(api, path, name, kube_version(api)), text, 0.0)
+        write_private(path, encode_json(document))
+        api = connect(document, name, self._folder)
+        found = Cluster(api, path, name, kube_version(api.within(_HURRY)))
+        known.secret = text
+        return found
 
 
 def installer_of(namespace: str) -> str:

@@ -19,11 +19,15 @@ __all__ = ["DURATION", "Leadership"]
 
 DURATION: Final = 15.0
 """Seconds that a leader may be silent before another takes over."""
-_RENEWED: Final = 5.0
+_RENEWED: Final = 3.0
 _GIVES_UP: Final = 10.0
 """Seconds without renewal after which a leader stops writing: before another may begin."""
+_AGAIN: Final = 0.5
+"""Seconds after a renewal that failed: there is time for more than one before a leader gives up."""
 _LOOKS: Final = 2.0
 _GUARDS: Final = 0.5
+_TRANSITIONS: Final = 2**31 - 1
+"""The most that the API takes."""
 _GROUP: Final = "coordination.k8s.io/v1"
 
 
@@ -31,12 +35,12 @@ class Leadership(threading.Thread):
     """Takes part in the election until `resign`.
 
     Args:
-        api: of the own cluster.
+        api: of the own cluster; it should give up on an answer soon, or one connection that hangs loses the lead.
         namespace: of the Lease.
         name: of the Lease.
         identity: of this process, new with each start.
-        gained: called on this thread when this replica begins to lead.
-        lost: called when it does not lead any more; by then `holds` says so.
+        gained: called before this replica begins to lead.
+        lost: called when it does not lead any more; by then `holds` says so. Never at the same time as ``gained``.
         clock: seconds, never going back.
     """
 
@@ -55,7 +59,7 @@ class Leadership(threading.Thread):
         self._api = api
         self._collection = path_of(_GROUP, "leases", namespace=namespace)
         self._path = path_of(_GROUP, "leases", namespace=namespace, name=name)
-        self._name = name
+        self._lease = name
         self.identity = identity
         self._gained = gained
         self._lost = lost
@@ -70,34 +74,39 @@ class Leadership(threading.Thread):
     @property
     def holds(self) -> bool:
         """Whether this replica leads, and may write."""
-        renewed = self._renewed
-        return self._leads and renewed is not None and self._clock() - renewed < _GIVES_UP
+        return self._leads and self._is_fresh()
 
     def run(self) -> None:
         """Take part."""
         threading.Thread(target=self._guard, name="leadership-guard", daemon=True).start()
         while not self._leaving.is_set():
-            self.step()
-            self._leaving.wait(_RENEWED if self._leads else _LOOKS)
+            renewed = self.step()
+            self._leaving.wait(_LOOKS if not self._leads else _RENEWED if renewed else _AGAIN)
         if self._leads:
-            self._stop_leading()
+            self._turn(leads=False)
             self._give_up()
 
-    def step(self) -> None:
-        """Look at the Lease once: renew it, take it, or wait."""
+    def step(self) -> bool:
+        """Look at the Lease once: renew it, take it, or wait.
+
+        Returns:
+            Whether it was renewed or taken.
+        """
         began = self._clock()
         try:
             held = self._try()
         except BundlectlError:
-            held = self.holds  # the API server may come back before the time is up
+            # It stays this replica's until the time is up, and the API server may come back before.
+            held = False
         else:
-            if held:
-                self._renewed = began
-        if held and not self._leads:
-            self._leads = True
-            self._gained()
-        elif self._leads and not (held and self.holds):
-            self._stop_leading()
+            if not held:
+                self._turn(leads=False)
+        if held and self._clock() - began < _GIVES_UP:
+            self._renewed = began
+            self._turn(leads=True)
+        elif not self.holds:
+            self._turn(leads=False)
+        return held
 
     def resign(self) -> None:
         """Leave the election, so that another may lead at once."""
@@ -108,21 +117,33 @@ class Leadership(threading.Thread):
     def _guard(self) -> None:
         """Stop in time even though a renewal hangs."""
         while not self._leaving.wait(_GUARDS):
-            if self._leads and not self.holds:
-                self._stop_leading()
+            if not self.holds:
+                self._turn(leads=False)
 
-    def _stop_leading(self) -> None:
+    def _turn(self, *, leads: bool) -> None:
+        """Begin or stop to lead, and tell of it before anything else happens."""
         with self._lock:
-            if not self._leads:
+            if self._leads == leads or (leads and not self._is_fresh()):
                 return
-            self._leads = False
-            self._renewed = None
-        self._lost()
+            if leads:
+                self._gained()
+                self._leads = True
+            else:
+                self._leads = False
+                self._renewed = None
+                self._lost()
+
+    def _is_fresh(self) -> bool:
+        renewed = self._renewed
+        return renewed is not None and self._clock() - renewed < _GIVES_UP
 
     def _try(self) -> bool:
         lease = self._api.find(self._path)
         if lease is None:
-            body = {"apiVersion": _GROUP, "kind": "Lease", "metadata": {"name": self._name}, "spec": self._spec({})}
+            if self._seen[0] not in ("", self.identity) and self._clock() - self._seen_at < DURATION:
+                # Somebody deleted it, which its holder cannot know yet.
+                return False
+            body = {"apiVersion": _GROUP, "kind": "Lease", "metadata": {"name": self._lease}, "spec": self._spec({})}
             return self._written(lambda: self._api.create(self._collection, body))
         spec = lease.get("spec") or {}
         holder, version = str(spec.get("holderIdentity") or ""), str(lease["metadata"].get("resourceVersion"))
@@ -130,7 +151,7 @@ class Leadership(threading.Thread):
             self._seen, self._seen_at = (holder, version), self._clock()
         if holder not in ("", self.identity):
             # By the own clock: that of another machine may stand anywhere.
-            patience = float(spec.get("leaseDurationSeconds") or DURATION)
+            patience = max(float(spec.get("leaseDurationSeconds") or 0), DURATION)
             if self._clock() - self._seen_at < patience:
                 return False
         return self._written(lambda: self._api.replace(self._path, {**lease, "spec": self._spec(spec)}))
@@ -139,8 +160,9 @@ class Leadership(threading.Thread):
         try:
             written = write()
         except ClusterError as error:
-            if error.conflict:
+            if error.conflict and not self._leads:
                 return False
+            # A leader that is in conflict looks again: somebody else may have done no more than label the Lease.
             raise
         self._seen = (self.identity, str(written["metadata"].get("resourceVersion")))
         self._seen_at = self._clock()
@@ -154,7 +176,7 @@ class Leadership(threading.Thread):
             "leaseDurationSeconds": int(DURATION),
             "acquireTime": before.get("acquireTime", now) if mine else now,
             "renewTime": now,
-            "leaseTransitions": int(before.get("leaseTransitions") or 0) + (0 if mine else 1),
+            "leaseTransitions": min(int(before.get("leaseTransitions") or 0) + (0 if mine else 1), _TRANSITIONS),
         }
 
     def _give_up(self) -> None:

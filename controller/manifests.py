@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 __all__ = [
+    "CERTIFICATE_SECRET",
     "INSTALLER",
     "NAME",
     "Installation",
@@ -36,7 +37,6 @@ METRICS_PORT: Final = 8080
 
 _RBAC: Final = "rbac.authorization.k8s.io"
 _LABELS: Final = {"app.kubernetes.io/name": NAME, "app.kubernetes.io/part-of": "bundlectl"}
-_IMPERSONATION: Final = f"{NAME}-impersonation"
 _USER: Final = 65532
 
 
@@ -66,7 +66,11 @@ def controller_objects(wanted: Installation) -> list[dict[str, Any]]:
     return [
         _object("v1", "ServiceAccount", NAME, NAMESPACE),
         *_own_rights(),
+        # Filled by the controller. Without data here, to apply it again takes none away; of which type it is, nobody
+        # needs to know.
+        _object("v1", "Secret", CERTIFICATE_SECRET, NAMESPACE),
         _deployment(wanted),
+        _disruption(),
         _service(),
         _webhooks(),
     ]
@@ -82,8 +86,6 @@ def cluster_objects(cluster: str) -> list[dict[str, Any]]:
         _namespace(namespace),
         # It is impersonated alone: no pod is to have its token.
         {**_object("v1", "ServiceAccount", INSTALLER, namespace), "automountServiceAccountToken": False},
-        _role(_IMPERSONATION, namespace, [_rule("", ["serviceaccounts"], ["impersonate"], [INSTALLER])]),
-        _binding(_IMPERSONATION, namespace, NAME, NAMESPACE),
         _role(NAME, namespace, [_rule("", ["secrets"], ["get"], [MIRROR_SECRET])]),
         _binding(NAME, namespace, NAME, NAMESPACE),
     ]
@@ -106,16 +108,18 @@ def _own_rights() -> list[dict[str, Any]]:
         # Finalizers and owners; the active bundle with --auto-activate.
         _rule(GROUP, [PLURALS["Package"], PLURALS["PackageBundleController"]], ["patch"]),
         _rule(GROUP, [f"{kind}/status" for kind in kinds], ["patch"]),
+        # Not by roles in the namespaces of Packages: they would go before the Packages do, when one is deleted.
+        _rule("", ["serviceaccounts"], ["impersonate"], [INSTALLER]),
         _rule("", ["events"], ["create"]),
         _rule("", ["namespaces"], ["get"]),
         # Its own webhooks, to write the authority that it made for them.
         _rule("admissionregistration.k8s.io", ["validatingwebhookconfigurations"], ["get", "update"], [NAME]),
     ]
-    # That something may be created cannot be limited to a name.
     own = [
         _rule("", ["secrets"], ["get"], [MIRROR_SECRET]),
+        # Not to create one: who may do that gets the token of any account of this namespace.
         _rule("", ["secrets"], ["get", "update"], [CERTIFICATE_SECRET]),
-        _rule("", ["secrets"], ["create"]),
+        # Leases may be created, though that cannot be limited to a name: one that was deleted must come back.
         _rule("coordination.k8s.io", ["leases"], ["get", "update"], [NAME]),
         _rule("coordination.k8s.io", ["leases"], ["create"]),
     ]
@@ -170,11 +174,27 @@ def _deployment(wanted: Installation) -> dict[str, Any]:
                         "runAsGroup": _USER,
                         "seccompProfile": {"type": "RuntimeDefault"},
                     },
+                    "topologySpreadConstraints": [
+                        {
+                            "maxSkew": 1,
+                            "topologyKey": "kubernetes.io/hostname",
+                            "whenUnsatisfiable": "ScheduleAnyway",
+                            "labelSelector": {"matchLabels": {"app.kubernetes.io/name": NAME}},
+                        }
+                    ],
                     "containers": [container],
                     "volumes": [{"name": "work", "emptyDir": {"sizeLimit": "1Gi"}}],
                 },
             },
         },
+    }
+
+
+def _disruption() -> dict[str, Any]:
+    """One replica at a time goes when nodes are emptied; a single one may go, too."""
+    return {
+        **_object("policy/v1", "PodDisruptionBudget", NAME, NAMESPACE),
+        "spec": {"maxUnavailable": 1, "selector": {"matchLabels": {"app.kubernetes.io/name": NAME}}},
     }
 
 
@@ -192,7 +212,10 @@ def _service() -> dict[str, Any]:
 
 
 def _webhooks() -> dict[str, Any]:
-    """One webhook a kind, under AWS's paths (``domain.md`` 5.8); the controller fills in the authority."""
+    """One webhook a kind, under AWS's paths (``domain.md`` 5.8); the controller fills in the authority.
+
+    What is being deleted is not asked about, so that its finalizers can be dropped where no controller is any more.
+    """
     return {
         **_object("admissionregistration.k8s.io/v1", "ValidatingWebhookConfiguration", NAME),
         "webhooks": [
@@ -202,6 +225,9 @@ def _webhooks() -> dict[str, Any]:
                 "sideEffects": "None",
                 "failurePolicy": "Fail",
                 "timeoutSeconds": 10,
+                "matchConditions": [
+                    {"name": "not-leaving", "expression": "!has(object.metadata.deletionTimestamp)"},
+                ],
                 "clientConfig": {
                     "service": {
                         "name": NAME,

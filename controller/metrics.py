@@ -89,7 +89,12 @@ def _head(name: str, kind: str) -> list[str]:
 
 def _line(name: str, labels: Mapping[str, str], value: float) -> str:
     told = ",".join(f'{key}="{_escaped(text)}"' for key, text in sorted(labels.items()))
-    return f"bundlectl_controller_{name}{f'{{{told}}}' if told else ''} {value:g}"
+    return f"bundlectl_controller_{name}{f'{{{told}}}' if told else ''} {_number(value)}"
+
+
+def _number(value: float) -> str:
+    """All of its digits: a counter of millions that is rounded seems to stand still."""
+    return str(int(value)) if value == int(value) else repr(value)
 
 
 def _escaped(text: str) -> str:

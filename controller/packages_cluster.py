@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from bundlectl.errors import ConfigError, ContentError
-from controller.api import APPLY, MERGE, ClusterError, connect_with_file, path_of
+from controller.api import APPLY, MERGE, ClusterError, path_of
 from controller.clusters import kube_version
+from controller.connecting import connect_with_file
 from controller.crds import PLURALS
 from controller.objects import Places
 from controller.releases import mark_ready, read_release
@@ -17,11 +18,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from controller.releases import Release
+    from mirror.http.transport import Transport
 
 __all__ = ["ClusterAccess", "package_path"]
 
 _MANAGER: Final = "bundlectl"
-_PAGE: Final = "500"
+_PAGE: Final = "40"
+"""Objects of an answer: of the largest that etcd keeps, so many are still within an answer's bounds."""
 _REFUSED: Final = frozenset({400, 409, 422})
 
 
@@ -30,15 +33,16 @@ class ClusterAccess:
 
     Args:
         kubeconfig: the file.
+        transport: whose proxies stand before the API server, if any.
 
     Raises:
         ConfigError: the package ``kubernetes`` is absent, or there is no such file, or it cannot be used.
     """
 
-    def __init__(self, kubeconfig: Path) -> None:
+    def __init__(self, kubeconfig: Path, transport: Transport | None = None) -> None:
         self.kubeconfig = kubeconfig.absolute()
         try:
-            self._api = connect_with_file(self.kubeconfig, str(kubeconfig))
+            self._api = connect_with_file(self.kubeconfig, str(kubeconfig), transport)
         except ImportError as error:
             raise ConfigError(
                 "a cluster is reached with the Python package kubernetes, which is not installed",

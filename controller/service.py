@@ -6,6 +6,7 @@ import json
 import secrets
 import socket
 import threading
+import time
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
@@ -13,9 +14,10 @@ from typing import TYPE_CHECKING, Any, Final
 from bundlectl.errors import BundlectlError, ConfigError
 from controller.acting import Actor
 from controller.activation import BundleReconciler, ControllerReconciler
-from controller.certificates import CHECK_INTERVAL, Certificates
+from controller.certificates import CHECK_INTERVAL, Certificate, Certificates, Rotation
 from controller.clusters import Clusters, write_private
 from controller.events import COMPONENT, Events
+from controller.fairness import Fair
 from controller.helm import Helm
 from controller.lease import Leadership
 from controller.metrics import CONTENT_TYPE, Metrics
@@ -47,6 +49,10 @@ _WORKERS: Final = 4
 _GRACE: Final = 10.0
 _IDENTITY: Final = "/apis/authentication.k8s.io/v1/selfsubjectreviews"
 _LISTED_WITHIN: Final = 60.0
+_LINGERS: Final = 3.0
+"""Seconds for which admission is still served at the end: it takes so long until nobody is sent here any more."""
+_ELECTION: Final = 2.0
+"""Seconds that an answer about the Lease may take."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,7 +113,7 @@ class Service(Closing):
         self._bundles = Objects(api, "PackageBundle", self._bundle_changed)
         self._controllers = Objects(api, "PackageBundleController", self._controller_changed)
         self._all = (self._controllers, self._bundles, self._packages)
-        self._clusters = Clusters(api, options.cluster, options.kubeconfig, options.folder)
+        self._clusters = Clusters(api, options.cluster, options.kubeconfig, options.folder / "clusters")
         self._mirrors = Mirrors(api, options.cluster, options.connection, options.folder)
         self._helm = Helm(options.helm, options.folder / "helm")
         self._memories = Memories(options.drift_interval)
@@ -122,23 +128,32 @@ class Service(Closing):
             ready_within=options.ready_within,
             drift_interval=options.drift_interval,
         )
-        self._lead = Leadership(api, HOME_NAMESPACE, COMPONENT, self.identity, gained=self._gained, lost=self._lost)
+        self._lead = Leadership(
+            api.within(_ELECTION),
+            HOME_NAMESPACE,
+            COMPONENT,
+            self.identity,
+            gained=self._gained,
+            lost=self._lost,
+        )
         self._workers = Workers(
             self._queue,
             self._reconcilers(),
             _WORKERS,
-            may_write=lambda: self._lead.holds,
+            may_write=self._may_write,
             metrics=self.metrics,
             log=log,
         )
         self._stopped = threading.Event()
+        self._cut_off = threading.Event()
         self._web: HttpServer | None = None
         self._admission: HttpServer | None = None
 
     @property
     def url(self) -> str:
         """Where health and metrics are."""
-        return f"http://{self._options.listen[0]}:{self._web.port if self._web else 0}"
+        host = self._options.listen[0]
+        return f"http://{f'[{host}]' if ':' in host else host}:{self._web.port if self._web else 0}"
 
     @property
     def webhook_port(self) -> int:
@@ -156,12 +171,10 @@ class Service(Closing):
         for name, read in (("leader", self._leader), ("queue_depth", self._depth), ("packages", self._states)):
             self.metrics.gauge(name, read)
         reads = {"/healthz": self._healthz, "/readyz": self._readyz, "/metrics": self._metrics}
-        self._web = HttpServer(self._options.listen, reads=reads)
+        self._web = HttpServer(self._options.listen, reads=reads, broken=self._broken)
         self._web.start()
         for objects in self._all:
             objects.start()
-        if self._options.webhook_listen is not None:
-            self._serve_admission(self._options.webhook_listen)
         for objects in self._all:
             if not objects.listed.wait(_LISTED_WITHIN):
                 raise ConfigError(
@@ -169,38 +182,51 @@ class Service(Closing):
                     artifact=self._api.name,
                     hint="apply the definitions first: bundlectl controller manifests | kubectl apply -f -",
                 )
+        if self._options.webhook_listen is not None:
+            # Not before the objects are known that it judges by.
+            self._serve_admission(self._options.webhook_listen)
         self._lead.start()
         self._workers.start()
 
     def close(self) -> None:
-        """End what is under way, then let go of the Lease, so that another replica leads at once."""
+        """End what is under way, then let go of the Lease, so that another replica leads at once; last, admission."""
         self._stopped.set()
+        began = time.monotonic()
+        if self._admission is not None:
+            self._admission.drain()
         self._workers.stop(_GRACE)
+        # What is cut off by this did not fail, and is not to be told as if it had.
+        self._cut_off.set()
         self._helm.kill()
         self._lead.resign()
-        for objects in self._all:
-            objects.stop()
+        if self._admission is not None:
+            time.sleep(max(0.0, began + _LINGERS - time.monotonic()))
         for server in (self._web, self._admission):
             if server is not None:
                 server.stop()
+        for objects in self._all:
+            objects.stop()
         self._mirrors.close()
         self._clusters.close()
         self._api.close()
 
+    def _may_write(self) -> bool:
+        return self._lead.holds and not self._cut_off.is_set()
+
     def _reconcilers(self) -> Mapping[str, Any]:
         events = Events(self._api, self.identity, self._log)
-        may_write = lambda: self._lead.holds  # noqa: E731 -- the election is made later
+        packages = PackageReconciler(
+            api=self._api,
+            observer=self._observer,
+            actor=Actor(self._api, self._observer, self._helm),
+            memories=self._memories,
+            events=events,
+            metrics=self.metrics,
+            log=self._log,
+            may_write=self._may_write,
+        )
         return {
-            "Package": PackageReconciler(
-                api=self._api,
-                observer=self._observer,
-                actor=Actor(self._api, self._observer, self._helm),
-                memories=self._memories,
-                events=events,
-                metrics=self.metrics,
-                log=self._log,
-                may_write=may_write,
-            ),
+            "Package": Fair(packages, (HOME_NAMESPACE, namespace_of(self._options.cluster)), _WORKERS - 1),
             "PackageBundle": BundleReconciler(self._api, self._observer, events, self.metrics),
             "PackageBundleController": ControllerReconciler(
                 self._api,
@@ -208,7 +234,7 @@ class Service(Closing):
                 events,
                 self.metrics,
                 auto_activate=self._options.auto_activate,
-                may_write=may_write,
+                may_write=self._may_write,
             ),
         }
 
@@ -230,6 +256,7 @@ class Service(Closing):
         name = key.partition("/")[2]
         for item in self._controllers.all(HOME_NAMESPACE):
             if (item.get("spec") or {}).get("activeBundle") == name:
+                self._queue.put(("PackageBundleController", f"{HOME_NAMESPACE}/{item['metadata']['name']}"))
                 self._put_cluster(item["metadata"]["name"])
         if after is None:
             self._put_all("PackageBundleController", self._controllers)
@@ -269,32 +296,33 @@ class Service(Closing):
     def _serve_admission(self, listen: tuple[str, int]) -> None:
         certificates = Certificates(self._api, self._options.webhook_host, COMPONENT)
         crt, key = self._options.folder / "webhook.crt", self._options.folder / "webhook.key"
+
+        def write(shown: Certificate) -> None:
+            write_private(crt, shown.certificate)
+            write_private(key, shown.key)
+
+        def show(shown: Certificate) -> None:
+            write(shown)
+            context.load_cert_chain(crt, key)
+
         current = certificates.current()
-        write_private(crt, current.certificate)
-        write_private(key, current.key)
+        write(current)
         context = server_context(crt, key)
         admission = Admission(self._observer, self._whoami(), self.metrics)
 
         def route(kind: str) -> Any:  # noqa: ANN401 -- a route
             return lambda review: admission.review(kind, review)
 
-        self._admission = HttpServer(
-            listen, reviews={path: route(kind) for path, kind in ROUTES.items()}, context=context
-        )
+        reviews = {path: route(kind) for path, kind in ROUTES.items()}
+        self._admission = HttpServer(listen, reviews=reviews, context=context, broken=self._broken)
         self._admission.start()
         certificates.announce(current)
+        rotation = Rotation(certificates, current, show)
 
         def keep() -> None:
-            shown = current
             while not self._stopped.wait(CHECK_INTERVAL):
                 try:
-                    newer = certificates.current()
-                    if newer != shown:
-                        write_private(crt, newer.certificate)
-                        write_private(key, newer.key)
-                        context.load_cert_chain(crt, key)
-                        shown = newer
-                    certificates.announce(newer)
+                    rotation.turn()
                 except (BundlectlError, OSError) as error:
                     self._log("warning", "the webhook's certificate was not looked after", error=str(error))
 
@@ -316,17 +344,32 @@ class Service(Closing):
         states = Counter((item.get("status") or {}).get("state") or "none" for item in self._packages.all())
         return {state: float(count) for state, count in states.items()}
 
+    def _broken(self, error: Exception) -> None:
+        self._log("error", "a request was not answered", error=f"{type(error).__name__}: {error}")
+
     def _healthz(self) -> Answer:
+        """Whether everything that was started still goes on: what ended by a fault of ours takes a new process."""
+        dead = [thread.name for thread in (*self._all, self._lead, *self._workers.threads) if _has_ended(thread)]
+        if dead and not self._stopped.is_set():
+            return text_answer(500, f"ended: {', '.join(dead)}\n")
         return text_answer(200, "ok\n")
 
     def _readyz(self) -> Answer:
+        if self._stopped.is_set():
+            return text_answer(503, "not ready: it stops\n")
         troubles = [objects.trouble for objects in self._all if not objects.listed.is_set() or objects.trouble]
         if troubles:
             return text_answer(503, f"not ready: {troubles[0] or 'objects are being listed'}\n")
+        if self._options.webhook_listen is not None and self._admission is None:
+            return text_answer(503, "not ready: admission is not served yet\n")
         return text_answer(200, "ok\n")
 
     def _metrics(self) -> Answer:
         return text_answer(200, self.metrics.render(), CONTENT_TYPE)
+
+
+def _has_ended(thread: threading.Thread) -> bool:
+    return thread.ident is not None and not thread.is_alive()
 
 
 def _matters(before: dict[str, Any] | None, after: dict[str, Any] | None) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from typing import TYPE_CHECKING, Any, Final
 
 from bundlectl.errors import BundlectlError
@@ -17,7 +18,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Objects"]
 
-_PAGE: Final = "500"
+_PAGE: Final = "40"
+"""Objects of an answer: of the largest that etcd keeps (1.5 MiB), so many are still within an answer's bounds."""
 _PAUSE: Final = 1.0
 _LONGEST: Final = 30.0
 
@@ -45,6 +47,8 @@ class Objects(threading.Thread):
         self._changed = changed
         self._lock = threading.Lock()
         self._objects: dict[str, dict[str, Any]] = {}
+        self._known_until = 0
+        """The version up to which the API server has told of everything."""
         self._stopped = threading.Event()
         self.listed = threading.Event()
         """Set once all objects are known."""
@@ -68,8 +72,8 @@ class Objects(threading.Thread):
         return path_of(API_VERSION, self._plural, namespace=namespace, name=name, subresource=subresource)
 
     def put(self, document: dict[str, Any]) -> None:
-        """Take what a write was answered with: the watch would tell of it later."""
-        self._take(document)
+        """Take what a write was answered with: the watch would tell of it later, or has told that it is gone again."""
+        self._take(document, answered=True)
 
     def stop(self) -> None:
         """Follow no more."""
@@ -79,17 +83,25 @@ class Objects(threading.Thread):
         """List and watch."""
         pause = _PAUSE
         while not self._stopped.is_set():
+            began = time.monotonic()
             try:
                 version = self._list()
-                pause, self.trouble = _PAUSE, ""
+                self.trouble = ""
                 while not self._stopped.is_set():
+                    began = time.monotonic()
                     version = self._follow(version)
-            except BundlectlError as error:
-                # Versions that are too old are no trouble, and whatever it is: all is listed again.
+                    if time.monotonic() - began < _PAUSE:
+                        # Whoever ends each watch at once, a proxy perhaps, is not asked without end.
+                        self._stopped.wait(_PAUSE)
+            except Exception as error:  # noqa: BLE001 -- whatever it is: to follow no more, unseen, would be worse
+                # Versions that are too old are no trouble. All is listed again.
                 if not getattr(error, "gone", False):
-                    self.trouble = str(error)
-                    self._stopped.wait(pause)
-                    pause = min(pause * 2, _LONGEST)
+                    told = "" if isinstance(error, BundlectlError) else f"{type(error).__name__}: "
+                    self.trouble = f"{told}{error}"
+                if time.monotonic() - began > pause:
+                    pause = _PAUSE  # this time it went well for a while
+                self._stopped.wait(pause)
+                pause = min(pause * 2, _LONGEST)
 
     def _list(self) -> str:
         found: dict[str, dict[str, Any]] = {}
@@ -102,33 +114,45 @@ class Objects(threading.Thread):
             if not metadata.get("continue"):
                 break
             query = {"limit": _PAGE, "continue": str(metadata["continue"])}
+        version = str(metadata.get("resourceVersion", ""))
+        listed = _number(version)
         with self._lock:
-            absent = [key for key in self._objects if key not in found]
+            # Versions grow, unless etcd was restored from a backup: then what is known is not of this past.
+            restored = listed < self._known_until
+            self._known_until = listed
+            absent = [
+                key
+                for key, item in self._objects.items()
+                if key not in found and (restored or _version(item) <= listed)
+            ]
         for item in found.values():
-            self._take(item)
+            self._take(item, whatever_version=restored)
         for key in absent:
             self._drop(key)
         self.listed.set()
-        return str(metadata.get("resourceVersion", ""))
+        return version
 
     def _follow(self, version: str) -> str:
         for event in self._api.watch(self._path, version):
             item = event.get("object") or {}
             version = str(item.get("metadata", {}).get("resourceVersion", version))
+            self._known_until = _number(version)
             if event.get("type") == "DELETED":
-                self._drop(_key(item))
+                self._drop(_key(item), self._known_until)
             elif event.get("type") in ("ADDED", "MODIFIED"):
                 self._take(item)
             if self._stopped.is_set():
                 break
         return version
 
-    def _take(self, item: dict[str, Any]) -> None:
+    def _take(self, item: dict[str, Any], *, answered: bool = False, whatever_version: bool = False) -> None:
         item.get("metadata", {}).pop("managedFields", None)
         key = _key(item)
         with self._lock:
             before = self._objects.get(key)
-            if before is not None and _version(item) <= _version(before):
+            if before is None and answered and _version(item) <= self._known_until:
+                return
+            if before is not None and not whatever_version and _version(item) <= _version(before):
                 return
             self._objects[key] = item
         self._changed(key, before, item)
@@ -137,11 +161,14 @@ class Objects(threading.Thread):
         """Take an object for gone: the API server said that it is not there."""
         self._drop(key)
 
-    def _drop(self, key: str) -> None:
+    def _drop(self, key: str, version: int | None = None) -> None:
+        """Forget an object; not a later one of its name than the one that went at ``version``."""
         with self._lock:
-            before = self._objects.pop(key, None)
-        if before is not None:
-            self._changed(key, before, None)
+            before = self._objects.get(key)
+            if before is None or (version is not None and _version(before) > version):
+                return
+            del self._objects[key]
+        self._changed(key, before, None)
 
 
 def _key(item: dict[str, Any]) -> str:
@@ -150,6 +177,9 @@ def _key(item: dict[str, Any]) -> str:
 
 
 def _version(item: dict[str, Any]) -> int:
+    return _number(str(item.get("metadata", {}).get("resourceVersion", "")))
+
+
+def _number(version: str) -> int:
     """Versions are those of etcd, which grow (Kubernetes, KEP-5504)."""
-    text = str(item.get("metadata", {}).get("resourceVersion", "0"))
-    return int(text) if text.isdecimal() else 0
+    return int(version) if version.isdecimal() else 0

@@ -62,12 +62,12 @@ class Admission:
             kind: by the path that was asked.
             review: with its ``request``.
         """
-        request = review.get("request") or {}
+        request = _table(review, "request")
         code, why = self._judged(kind, request)
         self._metrics.count("admissions_total", kind=kind, result="refused" if why else "allowed")
         response: dict[str, Any] = {"uid": str(request.get("uid", "")), "allowed": not why}
         if why:
-            name = (request.get("object") or {}).get("metadata", {}).get("name", "")
+            name = _table(_table(request, "object"), "metadata").get("name", "")
             message = f"{kind} {name} failed validation with error: {why}"
             response["status"] = {"code": code, "status": "Failure", "message": message, "reason": message}
         return {"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "response": response}
@@ -76,8 +76,8 @@ class Admission:
         document, before = request.get("object"), request.get("oldObject")
         if not isinstance(document, dict) or request.get("operation") not in ("CREATE", "UPDATE"):
             return _DENIED, ""
-        metadata = document.get("metadata") or {}
-        is_own = (request.get("userInfo") or {}).get("username") == self._account
+        metadata = _table(document, "metadata")
+        is_own = bool(self._account) and _table(request, "userInfo").get("username") == self._account
         if is_own and _annotation(document, INTERNAL_ANNOTATION) == "true":
             return _DENIED, ""
         if metadata.get("deletionTimestamp"):
@@ -89,7 +89,11 @@ class Admission:
         try:
             return _DENIED, self._judges[kind](document, before if isinstance(before, dict) else None)
         except BundlectlError as error:
-            return _FAILED, str(error)
+            told = str(error)
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            # The API server sends nothing that its definitions do not allow; somebody else did.
+            told = f"it is malformed: {type(error).__name__}"
+        return _FAILED, told
 
     def _bundle(self, document: dict[str, Any], before: dict[str, Any] | None) -> str:
         del before
@@ -150,4 +154,9 @@ class Admission:
 
 
 def _annotation(document: dict[str, Any], name: str) -> str:
-    return str(((document.get("metadata") or {}).get("annotations") or {}).get(name, ""))
+    return str(_table(_table(document, "metadata"), "annotations").get(name, ""))
+
+
+def _table(document: dict[str, Any], name: str) -> dict[str, Any]:
+    found = document.get(name)
+    return found if isinstance(found, dict) else {}

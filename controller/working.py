@@ -59,13 +59,13 @@ class Workers:
         self._metrics = metrics
         self._log = log
         self._stopped = threading.Event()
-        self._threads = [
+        self.threads = [
             threading.Thread(target=self._run, name=f"worker-{number}", daemon=True) for number in range(count)
         ]
 
     def start(self) -> None:
         """Begin."""
-        for thread in self._threads:
+        for thread in self.threads:
             thread.start()
 
     def stop(self, timeout: float) -> None:
@@ -73,8 +73,9 @@ class Workers:
         self._stopped.set()
         self._queue.close()
         end = time.monotonic() + timeout
-        for thread in self._threads:
-            thread.join(max(0.0, end - time.monotonic()))
+        for thread in self.threads:
+            if thread.is_alive():  # some may never have been started
+                thread.join(max(0.0, end - time.monotonic()))
 
     def _run(self) -> None:
         while not self._stopped.is_set():

@@ -182,6 +182,6 @@ def _rights(
             kube_version=bundle.kube_version,
         )
     rights = installer_rights(asked.name, objects, namespace=package_namespace(cluster), target_namespace=namespace)
-    for line in far_reaching(rights):
+    for line in far_reaching(rights, target_namespace=namespace):
         invocation.console.note(f"goes far, think about it before you apply it: {line}")
     return rights

@@ -1,11 +1,11 @@
 """``bundlectl controller run``."""
 
+import logging
 import sys
 import threading
 import time
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
@@ -120,18 +120,19 @@ def register_run(noun: typer.Typer) -> None:
         from controller.helm import find_helm  # noqa: PLC0415
         from controller.service import Service, ServiceOptions  # noqa: PLC0415
         from controller.serving import parse_listen  # noqa: PLC0415
+        from controller.workspace import workspace  # noqa: PLC0415
 
         environment = invocation.start.environment
         cluster = cluster_name or environment.cluster_name
         if not cluster:
             raise UsageError("the cluster has no name", hint="name it with --cluster-name NAME, or in CLUSTER_NAME")
-        with TemporaryDirectory(prefix="bundlectl-controller-") as folder, _json_lines(invocation) as log:
+        with workspace() as folder, _json_lines(invocation) as log:
             api = _connected(kubeconfig, cluster)
             options = ServiceOptions(
                 cluster=cluster,
-                kubeconfig=_for_helm(kubeconfig, api, Path(folder)),
+                kubeconfig=_for_helm(kubeconfig, api, folder),
                 helm=find_helm(helm, environment.search_path),
-                folder=Path(folder),
+                folder=folder,
                 belief=build_trust(invocation, TrustOptions(), key=key).belief,
                 connection=build_connection(invocation, transport),
                 listen=parse_listen(listen, "--listen"),
@@ -159,10 +160,36 @@ def _json_lines(invocation: Invocation) -> "Iterator[Log]":
 
     log = Log(write, debug=invocation.start.debug)
     invocation.console.divert(lambda line: log("info", line))
+    records, ended = _Records(log), threading.excepthook
+
+    def broke(found: threading.ExceptHookArgs) -> None:
+        name = found.thread.name if found.thread else ""
+        log("error", "a thread ended", thread=name, error=f"{found.exc_type.__name__}: {found.exc_value}")
+
+    threading.excepthook = broke
+    logging.captureWarnings(capture=True)
+    logging.getLogger().addHandler(records)
     try:
         yield log
     finally:
+        logging.getLogger().removeHandler(records)
+        logging.captureWarnings(capture=False)
+        threading.excepthook = ended
         invocation.console.divert(None)
+
+
+class _Records(logging.Handler):
+    """Writes what libraries warn of. Without its arguments: they may quote a whole URL, with what is secret in it."""
+
+    def __init__(self, log: "Log") -> None:
+        super().__init__(logging.WARNING)
+        self._log = log
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one line."""
+        # What Python itself warns of is all argument, and quotes nothing.
+        told = record.getMessage() if record.name == "py.warnings" else str(record.msg)
+        self._log("warning", "a library warns", logger=record.name, warning=told[:500])
 
 
 def _run(invocation: Invocation, service: "Service", log: "Log", form: FormatOptions) -> None:
@@ -190,8 +217,8 @@ def _for_helm(kubeconfig: Path | None, api: "Api", folder: Path) -> Path:
     """A kubeconfig for helm: the one that was given, or one that says what a pod's account is."""
     if kubeconfig is not None:
         return kubeconfig.absolute()
-    from controller.api import in_cluster_kubeconfig  # noqa: PLC0415 -- not for --help
     from controller.clusters import write_private  # noqa: PLC0415
+    from controller.connecting import in_cluster_kubeconfig  # noqa: PLC0415 -- not for --help
 
     own = folder / "own.kubeconfig"
     write_private(own, in_cluster_kubeconfig(api))
@@ -201,7 +228,7 @@ def _for_helm(kubeconfig: Path | None, api: "Api", folder: Path) -> Path:
 def _connected(kubeconfig: Path | None, cluster: str) -> "Api":
     """The API server of the own cluster."""
     try:
-        from controller.api import connect_in_cluster, connect_with_file  # noqa: PLC0415 -- an extra
+        from controller.connecting import connect_in_cluster, connect_with_file  # noqa: PLC0415 -- an extra
 
         return connect_in_cluster(cluster) if kubeconfig is None else connect_with_file(kubeconfig, cluster)
     except ImportError as error:

@@ -27,7 +27,7 @@ from bundles.belief import Belief
 from bundles.package_bundle import render_package_bundle
 from bundles.package_requires import encode_schema
 from bundles.schema.package_bundle import BundledPackage, PackageImage, PackageSource, PackageVersion
-from controller.api import connect_with_file
+from controller.connecting import connect_with_file
 from controller.crds import load_definitions
 from controller.logs import Log
 from controller.manifests import Installation, cluster_objects, installation
@@ -250,7 +250,7 @@ class Site:
     def install(self, name: str, package: str, *, config: Any = None, namespace: str | None = None, **spec: Any) -> Any:
         """Apply a Package."""
         target = {"targetNamespace": self.namespace if namespace is None else namespace} if namespace != "" else {}
-        given = {"config": json.dumps(config)} if config is not None else {}
+        given = {"config": config if isinstance(config, str) else json.dumps(config)} if config is not None else {}
         return self.apply(
             api_object("Package", name, self.namespace, {"packageName": package, **target, **given, **spec})
         )

@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from kubernetes.client import ApiException
 
-from controller.crds import GROUP, PLURALS, VERSION
-from tests.interop.cluster import cluster_in, wait_for
+from controller.crds import GROUP, VERSION
+from controller.manifests import Installation, controller_objects
+from tests.interop.cluster import MERGE, cluster_in, wait_for
 from tests.interop.packages_site import (
     HOME,
     Site,
+    api_object,
     kubeconfig_in_itself,
     may_do_all_in,
     package,
@@ -46,33 +48,15 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
             yield site
 
 
-def webhooks(port: int) -> dict[str, Any]:
-    """Like that of ``controller manifests``, but for the address."""
-    return {
-        "apiVersion": "admissionregistration.k8s.io/v1",
-        "kind": "ValidatingWebhookConfiguration",
-        "metadata": {"name": "bundlectl-controller"},
-        "webhooks": [
-            {
-                "name": f"{kind.lower()}.bundlectl.dev",
-                "admissionReviewVersions": ["v1"],
-                "sideEffects": "None",
-                "failurePolicy": "Fail",
-                "clientConfig": {
-                    "url": f"https://127.0.0.1:{port}/validate-packages-eks-amazonaws-com-v1alpha1-{kind.lower()}"
-                },
-                "rules": [
-                    {
-                        "apiGroups": [GROUP],
-                        "apiVersions": [VERSION],
-                        "operations": ["CREATE", "UPDATE"],
-                        "resources": [plural],
-                    }
-                ],
-            }
-            for kind, plural in PLURALS.items()
-        ],
-    }
+def webhooks(port: int, name: str = "") -> dict[str, Any]:
+    """That of ``controller manifests``, but for the address."""
+    wanted = Installation(image="registry.example/bundlectl:v0", clusters=("judged",))
+    (found,) = (item for item in controller_objects(wanted) if item["kind"] == "ValidatingWebhookConfiguration")
+    found["metadata"]["name"] = name or found["metadata"]["name"]
+    for hook in found["webhooks"]:
+        path = hook["clientConfig"].pop("service")["path"]
+        hook["clientConfig"]["url"] = f"https://127.0.0.1:{port}{path}"
+    return found
 
 
 def is_announced(site: Site) -> bool:
@@ -212,3 +196,66 @@ def test_what_awss_controller_installed_is_taken_over(site: Site, name: str, hom
 def active_is(site: Site, version: str) -> bool:
     found = site.cluster.get(site.path("PackageBundleController", site.name, HOME))
     return bool(found["spec"]["activeBundle"] == version)
+
+
+def test_manifests_that_are_applied_again_leave_the_certificate_and_its_authority(site: Site) -> None:
+    path = f"/api/v1/namespaces/{HOME}/secrets/bundlectl-webhook-tls"
+    before = site.cluster.get(path)["data"]
+    assert {name for name, value in before.items() if value} == {"tls.crt", "tls.key", "ca.crt"}
+    wanted = Installation(image="registry.example/bundlectl:v0", clusters=("judged",))
+    (shipped,) = (item for item in controller_objects(wanted) if item["kind"] == "Secret")
+    site.apply(shipped)
+    assert site.cluster.get(path)["data"] == before
+    url = site.cluster.get(f"{HOOKS}/bundlectl-controller")["webhooks"][0]["clientConfig"]["url"]
+    site.apply(webhooks(int(url.split(":")[2].partition("/")[0])))
+    assert is_announced(site)
+
+
+def test_what_is_being_deleted_can_be_let_go_where_no_controller_answers(site: Site) -> None:
+    held = api_object("PackageBundleController", "held", HOME, {"activeBundle": ""})
+    held["metadata"]["finalizers"] = ["bundlectl.dev/held"]
+    site.apply(held)
+    path = site.path("PackageBundleController", "held", HOME)
+    site.cluster.call("POST", HOOKS, webhooks(free_port(), "dead"))
+    try:
+        label = {"metadata": {"labels": {"a": "b"}}}
+        wait_for(lambda: "failed calling webhook" in answered(site, path, label), "the dead webhook is called")
+        site.cluster.call("DELETE", path)
+        assert site.cluster.get(path)["metadata"]["deletionTimestamp"]
+        site.cluster.call("PATCH", path, {"metadata": {"finalizers": None}}, content_type=MERGE)
+        with pytest.raises(ApiException, match="404"):
+            site.cluster.get(path)
+    finally:
+        site.cluster.call("DELETE", f"{HOOKS}/dead")
+
+
+def answered(site: Site, path: str, change: dict[str, Any]) -> str:
+    """What the API server says to a change; nothing where it takes it."""
+    try:
+        site.cluster.call("PATCH", path, change, content_type=MERGE)
+    except ApiException as error:
+        return str(json.loads(error.body)["message"])
+    return ""
+
+
+def test_a_package_of_the_namespace_without_a_name_is_installed_by_the_own_clusters_account(site: Site) -> None:
+    """It is AWS's older place for them, and has no account of its own."""
+    mirror = site.mirror
+    bundle = mirror.bundle("v1-33-95", package("older", ("1.0.0", mirror.chart("older", "1.0.0"))))
+    site.apply(bundle)
+    wait_for(lambda: site.cluster.get(site.path("PackageBundle", "v1-33-95", HOME)).get("status"), "it is judged")
+    site.activate(bundle)
+    document = api_object("Package", "older", HOME, {"packageName": "older", "targetNamespace": site.namespace})
+    wait_for(lambda: taken(site, document), "it is let in")
+    path = site.path("Package", "older", HOME)
+    wait_for(lambda: site.cluster.get(path).get("status", {}).get("state") == "installed", "it is installed", 40)
+    site.cluster.call("DELETE", path)
+    wait_for(lambda: answered(site, path, {}).startswith("packages"), "it is gone", 40)
+
+
+def taken(site: Site, document: dict[str, Any]) -> bool:
+    try:
+        site.apply(document)
+    except ApiException:
+        return False
+    return True

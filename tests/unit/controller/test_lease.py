@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING, Any, cast
 
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from controller.api import ClusterError
-from controller.lease import Leadership
+from controller.lease import DURATION, Leadership
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from controller.api import Api
 
@@ -22,6 +26,8 @@ class Server:
         self.lease: dict[str, Any] | None = None
         self.version = 0
         self.reachable = True
+        self.before_write: Callable[[], None] = lambda: None
+        self.loses_answers = False
 
     def find(self, path: str) -> dict[str, Any] | None:  # noqa: ARG002 -- there is one
         self._answer()
@@ -35,6 +41,7 @@ class Server:
 
     def replace(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
         self._answer()
+        self.before_write()
         if self.lease is None or body["metadata"]["resourceVersion"] != self.lease["metadata"]["resourceVersion"]:
             raise ClusterError("changed", artifact=path, status=409)
         return self._store(body)
@@ -42,6 +49,8 @@ class Server:
     def _store(self, body: Mapping[str, Any]) -> dict[str, Any]:
         self.version += 1
         self.lease = {**body, "metadata": {"name": "controller", "resourceVersion": str(self.version)}}
+        if self.loses_answers:
+            raise ClusterError("no answer", artifact=LEASE, status=0)
         return self.lease
 
     def _answer(self) -> None:
@@ -118,3 +127,148 @@ def test_who_resigns_lets_another_lead_at_once() -> None:
     first.election.resign()
     assert second.step()
     assert first.told == ["gained", "lost"]
+
+
+def test_a_leader_whose_lease_somebody_labels_meanwhile_goes_on_leading() -> None:
+    server = Server()
+    first = Replica(server, "first", 0.0)
+    first.step()
+    lease = server.lease
+    assert lease is not None
+    server.before_write = lambda: (server._store(lease), None)[1]  # another version
+    assert first.step(3)
+    assert first.told == ["gained"]
+    server.before_write = lambda: None
+    assert first.step(0.5)
+    assert server.lease is not None
+    assert server.lease["spec"]["holderIdentity"] == "first"
+
+
+def test_while_a_deleted_lease_may_still_be_held_nobody_else_takes_it() -> None:
+    server = Server()
+    first, second = Replica(server, "first", 0.0), Replica(server, "second", 0.0)
+    first.step()
+    assert not second.step()
+    server.lease = None
+    assert not second.step(3)
+    assert first.step(3)
+    assert not second.step(0.5)
+    server.lease = None
+    assert second.step(DURATION + 0.1)
+
+
+def test_a_short_duration_that_somebody_wrote_into_the_lease_does_not_make_two_leaders() -> None:
+    server = Server()
+    first, second = Replica(server, "first", 0.0), Replica(server, "second", 0.0)
+    first.step()
+    assert server.lease is not None
+    server._store({**server.lease, "spec": {**server.lease["spec"], "leaseDurationSeconds": 1}})
+    second.step()
+    assert not second.step(2)
+    assert first.step(2)
+
+
+def test_a_renewal_that_took_too_long_is_none() -> None:
+    server = Server()
+    first = Replica(server, "first", 0.0)
+
+    def hang() -> None:
+        first.now += 11
+
+    first.step()
+    server.before_write = hang
+    assert not first.step(3)
+    assert first.told == ["gained", "lost"]
+
+
+def test_to_begin_and_to_stop_are_told_in_the_order_in_which_they_happened() -> None:
+    """Else a helm that was revived would be killed for good."""
+    server = Server()
+    told: list[str] = []
+    entered, free = threading.Event(), threading.Event()
+
+    def lost() -> None:
+        entered.set()
+        free.wait(5)
+        told.append("lost")
+
+    now = [0.0]
+    election = Leadership(
+        cast("Api", server),
+        "eksa-packages",
+        "controller",
+        "first",
+        gained=lambda: told.append("gained"),
+        lost=lost,
+        clock=lambda: now[0],
+    )
+    election.step()
+    now[0] = 11.0
+    guard = threading.Thread(target=election._guard)
+    guard.start()
+    assert entered.wait(5)
+    renewing = threading.Thread(target=election.step)
+    renewing.start()
+    renewing.join(0.1)
+    free.set()
+    renewing.join(5)
+    election.resign()
+    guard.join(5)
+    assert told == ["gained", "lost", "gained"]
+    assert election.holds
+
+
+def test_a_counter_that_is_full_does_not_keep_anybody_from_leading() -> None:
+    server = Server()
+    server._store({"metadata": {}, "spec": {"holderIdentity": "", "leaseTransitions": 2**31 - 1}})
+    first = Replica(server, "first", 0.0)
+    assert first.step()
+    assert server.lease is not None
+    assert server.lease["spec"]["leaseTransitions"] == 2**31 - 1
+
+
+class World:
+    """Some replicas over one Lease; time passes for all alike, and their clocks stand anywhere."""
+
+    def __init__(self) -> None:
+        self.server = Server()
+        self.replicas = [Replica(self.server, name, start) for name, start in (("a", 0.0), ("b", 1e6), ("c", 50.0))]
+
+    def pass_by(self, seconds: float) -> None:
+        for replica in self.replicas:
+            replica.now += seconds
+
+    def label(self) -> None:
+        if self.server.lease is not None:
+            self.server._store(self.server.lease)
+
+
+REPLICA = st.integers(0, 2)
+STEPS = (
+    st.tuples(st.just("step"), REPLICA)
+    | st.tuples(st.just("time"), st.sampled_from([0.5, 3.0, 5.0, 9.5, 15.5]))
+    | st.tuples(st.sampled_from(["slow", "cut", "lost", "label", "restart"]), REPLICA)
+)
+
+
+@settings(deadline=None, max_examples=200)
+@given(st.lists(STEPS, min_size=30, max_size=60))
+def test_never_do_two_lead_whatever_becomes_of_what_they_send(steps: list[tuple[str, Any]]) -> None:
+    world = World()
+    for what, which in steps:
+        if what == "time":
+            world.pass_by(which)
+        elif what == "label":
+            world.label()
+        elif what == "restart":
+            before = world.replicas[which]
+            world.replicas[which] = Replica(world.server, f"{before.election.identity}+", before.now)
+        else:
+            replica = world.replicas[which]
+            world.server.reachable = what != "cut"
+            # What is sent may arrive late, and the answer to what did arrive may be lost.
+            world.server.before_write = (lambda: world.pass_by(7.0)) if what == "slow" else lambda: None
+            world.server.loses_answers = what == "lost"
+            replica.election.step()
+            world.server.reachable, world.server.loses_answers = True, False
+        assert sum(replica.election.holds for replica in world.replicas) <= 1

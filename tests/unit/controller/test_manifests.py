@@ -28,7 +28,8 @@ def test_secrets_are_named_one_by_one_and_nothing_is_allowed_to_all() -> None:
     for rule in rules(installation(WANTED)):
         assert "*" not in (*rule["verbs"], *rule["resources"], *rule["apiGroups"])
         if "secrets" in rule["resources"]:
-            assert rule["verbs"] == ["create"] or rule["resourceNames"]
+            assert rule["resourceNames"]
+            assert "create" not in rule["verbs"]
         if "impersonate" in rule["verbs"]:
             assert (rule["resources"], rule["resourceNames"]) == (["serviceaccounts"], ["package-installer"])
 
@@ -54,6 +55,29 @@ def test_every_object_comes_after_its_namespace_and_has_a_name_of_its_own() -> N
         key = (item["kind"], metadata.get("namespace"), metadata["name"])
         assert key not in seen
         seen.add(key)
+
+
+def test_no_right_to_uninstall_goes_with_the_namespace_that_has_the_packages() -> None:
+    granting = [item for item in installation(WANTED) if any("impersonate" in rule["verbs"] for rule in rules([item]))]
+    assert [item["kind"] for item in granting] == ["ClusterRole"]
+
+
+def test_what_the_controller_fills_is_shipped_empty_so_that_applying_again_takes_nothing_away() -> None:
+    (secret,) = (item for item in controller_objects(WANTED) if item["kind"] == "Secret")
+    assert secret["metadata"]["name"] == "bundlectl-webhook-tls"
+    assert not {"data", "stringData", "type"} & set(secret)
+    hooks = next(item for item in controller_objects(WANTED) if item["kind"] == "ValidatingWebhookConfiguration")
+    assert not any("caBundle" in hook["clientConfig"] for hook in hooks["webhooks"])
+
+
+def test_nodes_can_be_emptied_and_replicas_stand_apart() -> None:
+    objects = {item["kind"]: item for item in controller_objects(WANTED)}
+    selected = objects["Deployment"]["spec"]["template"]["metadata"]["labels"].items()
+    budget = objects["PodDisruptionBudget"]["spec"]
+    assert budget["maxUnavailable"] == 1
+    (spread,) = objects["Deployment"]["spec"]["template"]["spec"]["topologySpreadConstraints"]
+    for selector in (budget["selector"], spread["labelSelector"], objects["Deployment"]["spec"]["selector"]):
+        assert selector["matchLabels"].items() <= selected
 
 
 def test_the_pod_may_do_nothing_to_its_node() -> None:
@@ -182,10 +206,30 @@ def test_what_goes_far_is_told() -> None:
         namespace="eksa-packages-site",
         target_namespace="hello",
     )
-    assert far_reaching(bound) == [
+    assert far_reaching(bound, target_namespace="hello") == [
         "bind clusterroles, cluster-admin in hello",
         "* * in the whole cluster",
         "get secrets in the whole cluster",
+    ]
+
+
+def test_what_shows_the_secrets_of_others_or_changes_what_others_do_goes_far() -> None:
+    group = "rbac.authorization.k8s.io/v1"
+    reading = {"apiGroups": [""], "resources": ["secrets"], "verbs": ["get"]}
+    bound = installer_rights(
+        "mine",
+        [
+            render("Secret", "v1", metadata={"namespace": "kube-system"}),
+            render("Secret", "v1"),
+            render("Role", group, rules=[{**reading, "resourceNames": ["own"]}], metadata={"namespace": "far"}),
+            render("MutatingWebhookConfiguration", "admissionregistration.k8s.io/v1"),
+        ],
+        namespace="eksa-packages-site",
+        target_namespace="hello",
+    )
+    assert far_reaching(bound, target_namespace="hello") == [
+        "list, watch, create secrets in kube-system",
+        "list, watch, create mutatingwebhookconfigurations in the whole cluster",
     ]
 
 
@@ -204,4 +248,4 @@ KINDS = (
 def test_whatever_a_chart_renders_to_gives_roles(kind: str, rest: dict[str, Any]) -> None:
     item = {"kind": kind, "metadata": {"name": "x"}, **rest}
     assert rights(item)["Role", "hello"]
-    far_reaching(installer_rights("x", [item], namespace="a", target_namespace="b"))
+    far_reaching(installer_rights("x", [item], namespace="a", target_namespace="b"), target_namespace="b")

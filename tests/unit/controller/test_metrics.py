@@ -22,3 +22,12 @@ def test_counters_gauges_and_the_histogram_are_in_the_text() -> None:
     assert "bundlectl_controller_reconcile_seconds_count 2" in lines
     names = [line.split()[2] for line in lines if line.startswith("# TYPE")]
     assert len(names) == len(set(names))
+
+
+def test_large_counters_are_not_rounded() -> None:
+    metrics = Metrics()
+    metrics.gauge("queue_depth", lambda: {"": 1234567.0})
+    metrics.took(1_000_000.5)
+    lines = metrics.render().splitlines()
+    assert "bundlectl_controller_queue_depth 1234567" in lines
+    assert "bundlectl_controller_reconcile_seconds_sum 1000000.5" in lines

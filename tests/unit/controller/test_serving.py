@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import base64
+import contextlib
+import http.client
 import json
 import socket
 import ssl
+import tempfile
+import time
 import urllib.error
 import urllib.request
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
 from bundlectl.errors import ConfigError, UsageError
 from controller.api import ClusterError
-from controller.certificates import Certificates
+from controller.certificates import Certificate, Certificates, Rotation
 from controller.serving import HttpServer, parse_listen, server_context, text_answer
 from mirror.server.selfsigned import self_signed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-    from pathlib import Path
+    from collections.abc import Callable, Iterator, Mapping
 
     from controller.api import Api
 
@@ -58,13 +62,71 @@ def test_what_is_no_review_is_refused(plain: HttpServer, body: bytes, path: str,
         assert caught.value.code == status
 
 
+def test_clients_that_never_finish_what_they_say_give_way_to_others(plain: HttpServer) -> None:
+    with contextlib.ExitStack() as held:
+        for number in range(80):
+            client = held.enter_context(socket.create_connection(("127.0.0.1", plain.port)))
+            client.sendall(b"POST /review HTTP/1.1\r\nContent-Length: 9\r\n\r\n{" if number % 2 else b"GET /healthz")
+        began = time.monotonic()
+        for _ in range(3):
+            with urllib.request.urlopen(f"http://127.0.0.1:{plain.port}/healthz", timeout=5) as answer:
+                assert answer.read() == b"ok\n"
+        assert time.monotonic() - began < 5
+
+
+def test_a_server_that_leaves_answers_still_but_keeps_no_connection(plain: HttpServer) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", plain.port, timeout=5)
+    for closes in (False, True):
+        connection.request("GET", "/healthz")
+        answer = connection.getresponse()
+        assert (answer.read(), answer.will_close) == (b"ok\n", closes)
+        plain.drain()
+    connection.close()
+
+
+def test_a_fault_of_ours_is_answered_and_told() -> None:
+    told: list[Exception] = []
+    reads = {"/healthz": lambda: text_answer(200, str(1 // 0))}
+    reviews = {"/review": lambda asked: {"answer": asked["absent"]}}
+    server = HttpServer(("127.0.0.1", 0), reads=reads, reviews=reviews, broken=told.append)
+    server.start()
+    for path, data in (("/healthz", None), ("/review", b"{}")):
+        with pytest.raises(urllib.error.HTTPError) as caught:
+            urllib.request.urlopen(f"http://127.0.0.1:{server.port}{path}", data=data, timeout=5)
+        with caught.value:
+            assert caught.value.code == 500
+    server.stop()
+    assert [type(error) for error in told] == [ZeroDivisionError, KeyError]
+
+
+@pytest.mark.parametrize("length", ["4194305", "9" * 5000, "-1", "²", ""])
+def test_a_review_that_is_larger_than_any_object_is_not_read(plain: HttpServer, length: str) -> None:
+    with socket.create_connection(("127.0.0.1", plain.port), timeout=5) as client:
+        client.sendall(f"POST /review HTTP/1.1\r\nContent-Length: {length}\r\n\r\n".encode("latin-1"))
+        assert client.recv(20).startswith(b"HTTP/1.1 413")
+
+
+@pytest.mark.skipif(not socket.has_ipv6, reason="no IPv6 here")
+def test_an_address_may_be_of_ip_version_6() -> None:
+    try:
+        server = HttpServer(("::1", 0), reads={"/healthz": lambda: text_answer(200, "ok\n")})
+    except ConfigError:
+        pytest.skip("no IPv6 on loopback")
+    server.start()
+    with urllib.request.urlopen(f"http://[::1]:{server.port}/healthz", timeout=5) as answer:
+        assert answer.read() == b"ok\n"
+    server.stop()
+
+
 def test_a_client_that_never_shakes_hands_holds_up_nobody(tmp_path: Path) -> None:
     files = self_signed(tmp_path, "127.0.0.1")
     context = server_context(files.certificate, files.key)
     server = HttpServer(("127.0.0.1", 0), reviews={"/review": lambda asked: asked}, context=context)
     server.start()
     trusted = ssl.create_default_context(cafile=str(files.certificate))
-    with socket.create_connection(("127.0.0.1", server.port)):
+    with contextlib.ExitStack() as held:
+        for _ in range(40):
+            held.enter_context(socket.create_connection(("127.0.0.1", server.port)))
         url = f"https://127.0.0.1:{server.port}/review"
         with urllib.request.urlopen(url, data=b"{}", timeout=5, context=trusted) as answer:
             assert answer.read() == b"{}"
@@ -87,6 +149,7 @@ class Cluster:
         hooks = [{"name": "a", "clientConfig": {"url": "x"}}, {"name": "b"}]
         self.objects: dict[str, Any] = {WEBHOOKS: {"metadata": {"name": "controller"}, "webhooks": hooks}}
         self.writes = 0
+        self.before_write: Callable[[], None] = lambda: None
 
     def find(self, path: str) -> Any:
         return self.objects.get(path)
@@ -99,6 +162,7 @@ class Cluster:
         return self.replace(f"{path}/{body['metadata']['name']}", body)
 
     def replace(self, path: str, body: Mapping[str, Any]) -> Any:
+        self.before_write()
         self.writes += 1
         self.objects[path] = {**body, "metadata": {**body["metadata"], "resourceVersion": str(self.writes)}}
         return self.objects[path]
@@ -130,9 +194,84 @@ def test_a_new_certificate_is_trusted_beside_the_one_that_replicas_still_show() 
     assert new.trusted == new.certificate + old.certificate
 
 
-def test_what_somebody_wrote_into_the_secret_is_replaced() -> None:
-    cluster = Cluster()
-    cluster.objects[SECRET] = {"metadata": {"name": "x", "resourceVersion": "1"}, "data": {"tls.crt": "%%"}}
+@pytest.mark.parametrize("damaged", ["tls.crt", "tls.key", "ca.crt"])
+@pytest.mark.parametrize("content", [b"", b"%%", None])
+def test_what_somebody_wrote_into_the_secret_is_replaced(damaged: str, content: bytes | None) -> None:
+    cluster, elsewhere = Cluster(), Cluster()
+    before = certificates(cluster).current()
+    certificates(elsewhere).current()
+    secret = cluster.objects[SECRET]
+    foreign = elsewhere.objects[SECRET]["data"][damaged]
+    text = foreign if content is None else base64.b64encode(content).decode()
+    cluster.objects[SECRET] = {**secret, "data": {**secret["data"], damaged: text}}
     made = certificates(cluster).current()
+    assert made != before
     assert certificates(cluster).current() == made
+    assert made.certificate in made.trusted
+    server_context_of(made)
+
+
+def server_context_of(made: Certificate) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        crt, key = Path(folder) / "crt", Path(folder) / "key"
+        crt.write_bytes(made.certificate)
+        key.write_bytes(made.key)
+        server_context(crt, key)
+
+
+def test_an_empty_secret_of_the_manifests_is_filled_and_stays_what_it_is() -> None:
+    cluster = Cluster()
+    metadata = {"name": "bundlectl-webhook-tls", "labels": {"a": "b"}, "resourceVersion": "1"}
+    cluster.objects[SECRET] = {"kind": "Secret", "metadata": metadata, "type": "Opaque"}
+    made = certificates(cluster).current()
+    stored = cluster.objects[SECRET]
+    assert (stored["type"], stored["metadata"]["labels"]) == ("Opaque", {"a": "b"})
+    assert base64.b64decode(stored["data"]["tls.crt"]) == made.certificate
+
+
+def test_where_there_is_no_secret_and_none_may_be_made_the_manifests_are_asked_for() -> None:
+    cluster = Cluster()
+
+    def forbid() -> None:
+        raise ClusterError("secrets is forbidden", artifact="x", status=403)
+
+    cluster.before_write = forbid
+    with pytest.raises(ConfigError, match="may only fill it"):
+        certificates(cluster).current()
+
+
+def test_a_replica_that_is_told_of_a_conflict_announces_again() -> None:
+    cluster = Cluster()
+    made = certificates(cluster).current()
+    conflicts = [409, 409]
+
+    def contend() -> None:
+        if conflicts:
+            raise ClusterError("changed", artifact="x", status=conflicts.pop())
+
+    cluster.before_write = contend
+    assert certificates(cluster).announce(made)
+    hooks = cluster.objects[WEBHOOKS]["webhooks"]
+    assert {base64.b64decode(hook["clientConfig"]["caBundle"]) for hook in hooks} == {made.trusted}
+
+
+def test_a_new_certificate_is_announced_before_it_is_shown() -> None:
+    cluster = Cluster()
+    old = certificates(cluster, "old.svc").current()
+    shown: list[Certificate] = []
+    rotation = Rotation(certificates(cluster), old, shown.append)
+    rotation.turn()
+    assert shown == []
+    hooks = cluster.objects[WEBHOOKS]["webhooks"]
+    (bundle,) = {base64.b64decode(hook["clientConfig"]["caBundle"]) for hook in hooks}
+    assert bundle.endswith(old.certificate)
+    rotation.turn()
+    rotation.turn()
+    (new,) = shown
+    assert bundle == new.certificate + old.certificate
+
+
+def test_where_no_webhook_is_configured_nothing_is_announced() -> None:
+    cluster = Cluster()
+    made = certificates(cluster).current()
     assert not Certificates(cast("Api", cluster), "x", "absent").announce(made)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from controller.api import ClusterError
-from controller.watching import Objects
+from controller.api import _BODY_LIMIT, ClusterError
+from controller.watching import _PAGE, Objects
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,13 +30,14 @@ class Server:
         self.lists = 0
         self.events: queue.Queue[Any] = queue.Queue()
         self.since: list[str] = []
+        self.version = "50"
 
     def get(self, path: str, **query: str) -> dict[str, Any]:
         assert path.endswith("/packages")
         self.lists += 1
         start = int(query.get("continue", "0"))
         rest = str(start + 1) if start + 1 < len(self.items) else ""
-        return {"items": self.items[start : start + 1], "metadata": {"resourceVersion": "50", "continue": rest}}
+        return {"items": self.items[start : start + 1], "metadata": {"resourceVersion": self.version, "continue": rest}}
 
     def watch(self, path: str, version: str) -> Iterator[dict[str, Any]]:
         del path
@@ -116,7 +117,7 @@ def test_versions_that_are_not_kept_any_more_have_everything_listed_again(told: 
     server = Server(item("a", 1), item("b", 2))
     objects = started(server, told)
     told.next(), told.next()
-    server.items = [item("a", 80)]
+    server.items, server.version = [item("a", 80)], "85"
     server.events.put({"type": "BOOKMARK", "object": {"metadata": {"resourceVersion": "75"}}})
     server.events.put(ClusterError("too old", artifact="x", status=410))
     assert told.next() == ("n/a", True, True)
@@ -137,3 +138,84 @@ def test_a_server_that_fails_is_told_and_tried_again(told: Told) -> None:
     while server.lists < 2:
         assert not deadline.wait(0.05)
     ended(objects, server)
+
+
+def test_what_a_write_was_answered_with_after_the_object_was_deleted_does_not_bring_it_back(told: Told) -> None:
+    server = Server(item("a", 1))
+    objects = started(server, told)
+    told.next()
+    server.events.put({"type": "DELETED", "object": item("a", 71)})
+    assert told.next() == ("n/a", True, False)
+    objects.put(item("a", 70))
+    assert objects.get("n/a") is None
+    objects.put(item("a", 72))  # another of that name, of which the watch has not told yet
+    assert told.next() == ("n/a", False, True)
+    server.events.put({"type": "DELETED", "object": item("a", 71)})
+    server.events.put({"type": "ADDED", "object": item("b", 73)})
+    assert told.next()[0] == "n/b"
+    assert objects.get("n/a") is not None
+    ended(objects, server)
+
+
+def test_what_was_created_after_a_list_was_made_is_not_taken_for_gone(told: Told) -> None:
+    server = Server(item("a", 1))
+    objects = started(server, told)
+    told.next()
+    objects.put(item("b", 90))
+    assert told.next() == ("n/b", False, True)
+    server.version = "80"
+    server.events.put(ClusterError("too old", artifact="x", status=410))
+    while server.lists < 2:
+        assert not threading.Event().wait(0.01)
+    server.events.put({"type": "ADDED", "object": item("c", 91)})
+    assert told.next() == ("n/c", False, True)
+    assert objects.get("n/b") is not None
+    ended(objects, server)
+
+
+def test_a_cluster_that_was_restored_from_a_backup_is_believed_though_its_versions_went_back(told: Told) -> None:
+    server = Server(item("a", 40, replicas=9), item("b", 41))
+    objects = started(server, told)
+    told.next(), told.next()
+    server.items, server.version = [item("a", 7, replicas=1)], "8"
+    server.events.put(ClusterError("no answer", artifact="x", status=0))
+    assert told.next() == ("n/a", True, True)
+    assert told.next() == ("n/b", True, False)
+    found = objects.get("n/a")
+    assert found is not None
+    assert found["spec"] == {"replicas": 1}
+    server.events.put({"type": "MODIFIED", "object": item("a", 9, replicas=2)})
+    assert told.next() == ("n/a", True, True)
+    ended(objects, server)
+
+
+def test_an_answer_that_makes_no_sense_does_not_end_the_watching(told: Told) -> None:
+    server = Server(item("a", 1))
+    objects = started(server, told)
+    told.next()
+    server.events.put(["no event"])
+    while not objects.trouble:
+        assert not threading.Event().wait(0.01)
+    assert objects.trouble.startswith("AttributeError")
+    while objects.trouble:
+        assert not threading.Event().wait(0.05)
+    server.events.put({"type": "MODIFIED", "object": item("a", 60)})
+    assert told.next() == ("n/a", True, True)
+    ended(objects, server)
+
+
+@pytest.mark.parametrize("ended_by", [None, ClusterError("too old", artifact="x", status=410)])
+def test_a_server_that_ends_each_watch_at_once_is_not_asked_without_end(told: Told, ended_by: Any) -> None:
+    server = Server(item("a", 1))
+    for _ in range(50):
+        server.events.put(ended_by)
+    objects = started(server, told)
+    assert not threading.Event().wait(0.5)
+    assert len(server.since) <= 2
+    objects.stop()
+    objects.join(10)
+    assert not objects.is_alive()
+
+
+def test_all_of_the_largest_objects_come_in_answers_that_are_read() -> None:
+    assert int(_PAGE) * 1.5 * 1024 * 1024 <= _BODY_LIMIT

@@ -10,12 +10,13 @@ from typing import Any, cast
 
 from bundlectl.errors import ContentError
 from controller.api import ClusterError
-from controller.facts import LookUp, Observed, Refusal
+from controller.facts import ChartFile, Dismiss, LookUp, Observed, Refusal
 from controller.logs import Log
 from controller.metrics import Metrics
 from controller.observing import Looked, Memories
 from controller.packages import Outcome, PackageReconciler
 from controller.queue import KeyedQueue
+from controller.reconcile import FINALIZER
 from controller.values import Package
 from controller.working import Key, Workers
 from tests.unit.controller.test_reconcile import package, wanted
@@ -133,8 +134,8 @@ def refused(world: World) -> Any:
 def test_a_status_is_written_once_and_an_event_beside_it() -> None:
     world = World()
     reconciler = world.reconciler(refused(world))
-    assert reconciler.reconcile(KEY) == Outcome()
-    assert reconciler.reconcile(KEY) == Outcome()
+    assert reconciler.reconcile(KEY) == Outcome(again_after=180.0)
+    assert reconciler.reconcile(KEY) == Outcome(again_after=180.0)
     assert len(world.patches) == 1
     written = world.patches[0]["status"]
     assert (written["state"], written["detail"]) == ("initializing", "there is none")
@@ -182,6 +183,79 @@ def test_somebody_elses_change_meanwhile_is_no_failure() -> None:
         raise ClusterError("changed", artifact=str(len(args)), status=409)
 
     world.act = act
-    outcome = world.reconciler(taken_up(world)).reconcile(KEY)
-    assert outcome == Outcome(again_after=0.5)
+    # With back-off: it may be a conflict that stays.
+    assert world.reconciler(taken_up(world)).reconcile(KEY) == Outcome(retry=True)
     assert world.patches == []
+
+
+def test_what_does_not_count_any_more_is_not_carried_on() -> None:
+    world = World()
+    wanted_by_turns = [wanted("1.0.0"), wanted("1.0.0"), wanted("2.0.0"), wanted("2.0.0"), wanted("2.0.0")]
+    asked: list[Any] = []
+
+    def observe(key: str, looked: Looked, memory: Any) -> Observed | None:
+        now = wanted_by_turns[len(asked)]
+        found = taken_up(world)(key, replace(looked, release=None), memory)
+        known = looked if looked.aim == now else Looked()
+        return replace(found, wanted=now, chart=known.chart, images=known.images)
+
+    def act(action: Any, observed: Any, looked: Looked, memory: Any) -> Looked:
+        del observed, memory
+        asked.append(action.what)
+        found = {"chart": ChartFile("apps")} if action.what == "chart" else {"images": ()}
+        return replace(looked, **found)
+
+    world.act = act
+    reconciler = replace(world.reconciler(observe), may_write=lambda: len(asked) < 4)
+    assert reconciler.reconcile(KEY) == Outcome()
+    assert asked == ["chart", "images", "chart", "images"]
+
+
+def test_a_package_that_was_let_go_is_not_touched_again() -> None:
+    world = World()
+    assert world.document is not None
+    world.document["metadata"] |= {"deletionTimestamp": "2026-11-26T00:00:00Z", "finalizers": [FINALIZER]}
+    done: list[Any] = []
+
+    def act(action: Any, observed: Any, looked: Looked, memory: Any) -> Looked:
+        del observed, memory
+        done.append(action)
+        return Looked(chart=looked.chart)
+
+    world.act = act
+
+    def observe(key: str, looked: Looked, memory: Any) -> Observed | None:
+        del key, memory
+        return world.observed(release=looked.release)
+
+    assert world.reconciler(observe).reconcile(KEY) == Outcome()
+    assert done == [Dismiss()]
+    assert world.patches == []
+
+
+def test_a_pass_that_never_settles_is_backed_off_from() -> None:
+    world = World()
+    world.act = lambda action, observed, looked, memory: looked  # noqa: ARG005 -- nothing is found out
+    assert world.reconciler(taken_up(world)).reconcile(KEY) == Outcome(retry=True)
+
+
+def test_a_namespace_is_prepared_again_after_an_installation_failed() -> None:
+    world = World()
+    seen: list[str] = []
+
+    def act(action: Any, observed: Any, looked: Looked, memory: Any) -> Looked:
+        del observed, looked
+        seen.append(type(action).__name__)
+        memory.prepared = "as it was"
+        raise ContentError('namespaces "apps" not found')
+
+    world.act = act
+
+    def observe(key: str, looked: Looked, memory: Any) -> Observed | None:
+        del key
+        seen.append(memory.prepared)
+        found = taken_up(world)("", replace(looked, release=None), memory)
+        return replace(found, chart=ChartFile("apps"), images=(), prepared=True)
+
+    assert world.reconciler(observe).reconcile(KEY) == Outcome(retry=True)
+    assert seen == ["", "Install", ""]

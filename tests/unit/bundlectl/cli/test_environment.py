@@ -58,6 +58,14 @@ def test_proxies_are_read_in_either_case_and_secrets_stay_out_of_the_repr() -> N
     assert "c2VjcmV0" not in repr(found)
 
 
+def test_programs_that_act_for_the_user_see_all_but_what_is_meant_for_bundlectl() -> None:
+    kept = {"HOME": "/home/me", "PATH": "/usr/bin", "AWS_PROFILE": "site"}
+    ours = {"BUNDLECTL_PKCS11_PIN": "1234", "COSIGN_PASSWORD": "a", "DOCKER_AUTH_CONFIG": "{}"}
+    found = read_environment({**kept, **ours})
+    assert found.for_programs == kept
+    assert "AWS_PROFILE" not in repr(found)
+
+
 def test_source_date_epoch_stands_in_for_the_time() -> None:
     stated = current_time(read_environment({"SOURCE_DATE_EPOCH": "1700000000"}, home=HOME))
     assert stated == dt.datetime(2023, 11, 14, 22, 13, 20, tzinfo=dt.UTC)
