@@ -10,6 +10,7 @@ from bundlectl.errors import BundlectlError, ContentError
 from bundles.package_bundle import BundleName
 from bundles.sources.packages import pull_package_bundle
 from controller.api import ClusterError
+from controller.facts import Fault
 from controller.packages import Outcome
 from controller.status import dated, merge_patch, set_condition
 from controller.trust import UpgradeNeeded
@@ -27,9 +28,9 @@ if TYPE_CHECKING:
 
     from controller.api import Api
     from controller.events import Events
-    from controller.facts import Fault
     from controller.metrics import Metrics
     from controller.observing import Observer
+    from controller.trust import JudgedBundle
     from controller.watching import Objects
 
 __all__ = ["BundleReconciler", "ControllerReconciler"]
@@ -176,23 +177,27 @@ class ControllerReconciler:
                 str(error),
                 Condition(type="Ready", status="False", reason="Disconnected", message=str(error)),
             )
-            return Outcome(again_after=max(_SHORTEST, min(controller.upgrade_check_short_interval, _LONGEST_FAILING)))
-        self._judge(document, controller, newest)
-        return Outcome(again_after=max(_SHORTEST, controller.upgrade_check_interval))
+            settled = False
+        else:
+            settled = self._judge(document, controller, newest)
+        shortly = min(controller.upgrade_check_short_interval, _LONGEST_FAILING)
+        return Outcome(again_after=max(_SHORTEST, controller.upgrade_check_interval if settled else shortly))
 
     def _newest(self, controller: PackageBundleController) -> BundleName:
-        """Have the newest and the active bundle in the cluster; the name of the newest."""
+        """Have the active and the newest bundle in the cluster; the name of the newest."""
         version = self._observer.clusters.get(controller.metadata.name).version
         channel = version.replace(".", "-")
+        active = controller.active_bundle
+        # First what is used: it does not depend on what was pushed since.
+        if active and self._observer.bundles.get(f"{HOME_NAMESPACE}/{active}") is None:
+            self._pull(controller, active)
         newest = self._pull(controller, f"v{channel}-latest")
         if newest.channel != channel:
             raise ContentError(f"v{channel}-latest is {newest.text}", artifact=controller.bundles, hint="push it again")
-        active = controller.active_bundle
-        if active and self._observer.bundles.get(f"{HOME_NAMESPACE}/{active}") is None:
-            self._pull(controller, active)
         return newest
 
-    def _judge(self, document: dict[str, Any], controller: PackageBundleController, newest: BundleName) -> None:
+    def _judge(self, document: dict[str, Any], controller: PackageBundleController, newest: BundleName) -> bool:
+        """Write what is active, and what newer there is; whether nothing is amiss."""
         active = BundleName.read(controller.active_bundle)
         if not controller.active_bundle:
             if self._auto_activate:
@@ -203,21 +208,29 @@ class ControllerReconciler:
                 path = self._observer.controllers.path(controller.metadata.key)
                 # The watch tells of it, and this comes again.
                 self._api.patch(path, body)
-                return
+                return True
             told = f"no activeBundle set; {newest.text} is available"
             ready = Condition(type="Ready", status="False", reason="NoActiveBundle", message=told)
             self._write(document, "active", told, ready)
-            return
+            return True
         if active is None or active.channel != newest.channel:
             told = f"the active bundle {controller.active_bundle} is not for Kubernetes {newest.kube_version}"
             ready = Condition(type="Ready", status="False", reason="OtherKubernetes", message=told)
             self._write(document, "active", told, ready)
-            return
+            return False
+        stored = self._observer.bundles.get(f"{HOME_NAMESPACE}/{active.text}")
+        missing = Fault("BundleMissing", f"the active bundle {active.text} is not in the cluster")
+        fault = self._observer.judge.judge_stored(stored).fault if stored else missing
+        if fault is not None:
+            ready = Condition(type="Ready", status="False", reason=fault.reason, message=fault.message)
+            self._write(document, "active", fault.message, ready)
+            return False
         ready = Condition(type="Ready", status="True", reason="Active", message=f"{active.text} is active")
         if newest.age > active.age:
             self._write(document, "upgrade available", f"{newest.text} available", ready)
         else:
             self._write(document, "active", "", ready)
+        return True
 
     def _pull(self, controller: PackageBundleController, tag: str) -> BundleName:
         """Read a bundle out of the registry, check it, and put it into the cluster if it is not there.
@@ -243,7 +256,7 @@ class ControllerReconciler:
             except ClusterError as error:
                 if not error.conflict:
                     raise
-        elif stored.get("spec") != body.get("spec"):
+        elif _is_another(self._observer.judge.judge_stored(stored), judged):
             raise ContentError(
                 f"{judged.name.text} in the registry is not {judged.name.text} in the cluster",
                 artifact=place,
@@ -253,3 +266,8 @@ class ControllerReconciler:
 
     def _write(self, document: dict[str, Any], state: str, detail: str, condition: Condition) -> None:
         self._writer.write(document, {"state": state, "detail": detail}, condition)
+
+
+def _is_another(stored: JudgedBundle, pulled: JudgedBundle) -> bool:
+    """Whether two good bundles differ, as far as their definition knows them: the API server drops all else."""
+    return stored.model is not None and pulled.model is not None and stored.model.spec != pulled.model.spec

@@ -19,7 +19,15 @@ if TYPE_CHECKING:
 
     from bundles.tree import Node
 
-__all__ = ["MIRROR_SECRET", "PULL_SECRET", "check_config", "plain_value", "read_config", "values_for"]
+__all__ = [
+    "MIRROR_SECRET",
+    "PULL_SECRET",
+    "aws_values_for",
+    "check_config",
+    "plain_value",
+    "read_config",
+    "values_for",
+]
 
 PULL_SECRET: Final = "registry-mirror-cred"  # noqa: S105 -- a name
 """The pull secret in target namespaces, under the name that AWS's charts expect."""
@@ -27,8 +35,12 @@ MIRROR_SECRET: Final = "registry-mirror-secret"  # noqa: S105 -- a name
 """How the mirror is reached (``domain.md`` 5.10)."""
 _MASK: Final = "the value"
 """What stands in messages for a value: a password may be one, and they come to status, Events and logs."""
-_CONFIG_LIMIT: Final = 1024 * 1024
+_CONFIG_LIMIT: Final = 512 * 1024
+"""In bytes: an object of Kubernetes holds 1.5 MiB, and the status repeats the configuration."""
+_EXPANDED_LIMIT: Final = 4 * _CONFIG_LIMIT
 _SHOWN: Final = 10
+_PATH_SHOWN: Final = 200
+_NOTHING: Final = frozenset({"", "---", "...", "{}", "null", "~"})
 _DECLARED: Final = ("draft-04", "draft-06", "draft-07", "draft/2019-09", "draft/2020-12")
 
 
@@ -40,11 +52,12 @@ def read_config(text: str, *, origin: str) -> dict[str, Any]:
     Raises:
         ContentError: not that, or too large.
     """
-    if not text.strip():
+    raw = text.encode("utf-8", "surrogatepass")
+    if len(raw) > _CONFIG_LIMIT:
+        raise ContentError(f"the configuration is longer than {_CONFIG_LIMIT} bytes", artifact=origin)
+    if all(line.partition("#")[0].strip() in _NOTHING for line in text.splitlines()):
         return {}
-    if len(text) > _CONFIG_LIMIT:
-        raise ContentError(f"the configuration is longer than {_CONFIG_LIMIT} characters", artifact=origin)
-    found = plain_value(parse_tree(text.encode(), origin=f"{origin} spec.config").root)
+    found = plain_value(parse_tree(raw, origin=f"{origin} spec.config", expanded=_EXPANDED_LIMIT).root)
     return found if isinstance(found, dict) else {}
 
 
@@ -64,9 +77,13 @@ def check_config(values: Mapping[str, Any], schema: str, *, origin: str) -> None
     """
     if not schema:
         return
-    validator = _validator(schema, origin)
+    try:
+        validator = _validator(schema)
+    except ContentError as error:
+        error.artifact = origin
+        raise
     faults = [
-        f"{'.'.join(map(str, fault.instance_path)) or '(root)'}: {fault.message[:300]}"
+        f"{'.'.join(map(str, fault.instance_path))[:_PATH_SHOWN] or '(root)'}: {fault.message[:300]}"
         for fault, _ in zip(validator.iter_errors(dict(values)), range(_SHOWN), strict=False)
     ]
     if faults:
@@ -101,11 +118,17 @@ def values_for(config: Mapping[str, Any], *, image_registry: str, pull_secret: b
     return values
 
 
+def aws_values_for(config: Mapping[str, Any], *, image_registry: str) -> dict[str, Any]:
+    """The values that helm gets from AWS's controller: its pull secrets replace those of the configuration (E57)."""
+    secrets = [{"name": name} for name in ("ecr-token", PULL_SECRET)]
+    return {**values_for(config, image_registry=image_registry, pull_secret=False), "imagePullSecrets": secrets}
+
+
 @lru_cache(maxsize=64)
-def _validator(schema: str, origin: str) -> Validator:
+def _validator(schema: str) -> Validator:
     from jsonschema_rs import Draft7Validator, validator_for  # noqa: PLC0415 -- only where something is checked
 
-    document = json.loads(decode_schema(schema, origin=origin))
+    document = json.loads(decode_schema(schema, origin=""))
     declared = str(document.get("$schema", "")) if isinstance(document, dict) else ""
     try:
         if any(draft in declared for draft in _DECLARED):
@@ -116,9 +139,7 @@ def _validator(schema: str, origin: str) -> Validator:
         return Draft7Validator(document, retriever=_refuse, mask=_MASK)
     except (ValueError, RecursionError) as error:
         raise ContentError(
-            f"the schema of the bundle cannot be used: {str(error)[:300]}",
-            artifact=origin,
-            hint="build the bundle again",
+            f"the schema of the bundle cannot be used: {str(error)[:300]}", hint="build the bundle again"
         ) from error
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from bundles.schema.package_bundle import PackageVersion
     from controller.releases import Release
     from controller.values import Package, PackageSource, PackageStatus
 
@@ -66,7 +67,8 @@ class Refusal(Fault):
 class Wanted:
     """What the bundle and the Package come to: one chart and its values.
 
-    ``repository`` is where the chart is in the mirror, ``fingerprint`` a short hash of all that is wanted.
+    ``repository`` is where the chart is in the mirror, ``fingerprint`` a short hash of all that is wanted, and
+    ``version`` is as the bundle has it, with the images, which are in ``image_registry``.
     """
 
     source: PackageSource
@@ -76,17 +78,24 @@ class Wanted:
     fingerprint: str
     namespace: str
     """Asked for; empty where the chart decides."""
+    version: PackageVersion = field(repr=False)
+    image_registry: str
+    create_namespace: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dependency:
-    """A package that must be installed before. ``name`` is of its object, empty where there is none."""
+    """A package that must be installed before. ``name`` is of its object, empty where there is none.
+
+    ``taken_by`` is the package of the object that has the name which this one would get.
+    """
 
     package: str
     name: str = ""
     state: str = ""
     needs_owner: bool = False
     """It was made for other Packages, and would go with them."""
+    taken_by: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +118,7 @@ class Observed:
     """All that is known. What was not looked up is `UNKNOWN`; seconds are of the own clock.
 
     ``location`` is the namespace of the release, empty as long as the Package was not taken up. ``holder`` is the
-    process that observes. ``stale_for`` says since how long the newest revision is pending or not ready.
+    process that observes. ``stale_for`` says for how long the newest revision has been pending or not ready.
     """
 
     package: Package

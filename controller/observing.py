@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from bundlectl.errors import BundlectlError, ContentError
 from controller.configuration import check_config, read_config, values_for
-from controller.facts import UNKNOWN, Dependency, Fault, Observed, Refusal, Unknown, Wanted
+from controller.facts import UNKNOWN, Dependency, Fault, Observed, Readiness, Refusal, Unknown, Wanted
 from controller.values import (
     HOME_NAMESPACE,
     LATEST,
@@ -21,6 +21,7 @@ from controller.values import (
     cluster_of,
     find_package,
     find_version,
+    is_namespace,
 )
 from mirror.oci.manifest import canonical_json
 
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from bundles.schema.package_bundle import BundledPackage, PackageVersion
     from bundles.schema.package_bundle import PackageBundle as BundleModel
     from controller.clusters import Clusters
-    from controller.facts import ChartFile, Readiness
+    from controller.facts import ChartFile
     from controller.mirrors import Mirrors
     from controller.releases import Release
     from controller.trust import Judge
@@ -48,8 +49,9 @@ _DEEPEST: Final = 50
 
 @dataclass(frozen=True, slots=True)
 class Looked:
-    """What was looked up since the last change."""
+    """What was looked up since the last change; ``chart`` and ``images`` for ``aim``, which may be wanted no more."""
 
+    aim: Wanted | None = None
     release: Release | Unknown | None = UNKNOWN
     chart: ChartFile | Fault | Unknown = UNKNOWN
     images: tuple[str, ...] | Fault | Unknown = UNKNOWN
@@ -64,9 +66,12 @@ class Memory:
     """What this process remembers of a Package: times of its own clock, nothing that could not be found out again."""
 
     drift_at: float
+    drifted: int = 0
+    """How many looks for drift, one after the other, found some."""
     prepared: str = ""
     """How the mirror was reached when the target namespace was last prepared."""
-    stale: tuple[int, str] = (0, "")
+    prepared_until: float = 0.0
+    stale: tuple[str, int, str] = ("", 0, "")
     stale_at: float = 0.0
 
 
@@ -120,10 +125,11 @@ class Observer:
         if document is None:
             return None
         package = Package.from_json(document)
+        location = package.metadata.annotation(LOCATION)
         observed = Observed(
             package=package,
             holder=self.holder,
-            location=package.metadata.annotation(LOCATION),
+            location=location if is_namespace(location) else "",
             release=looked.release,
             chart=looked.chart,
             images=looked.images,
@@ -131,7 +137,7 @@ class Observer:
             drift=looked.drift,
             drift_due=self.clock() >= memory.drift_at,
             drift_interval=self.drift_interval,
-            stale_for=self._stale_for(looked.release, memory),
+            stale_for=self._stale_for(package, looked, memory),
             ready_within=self.ready_within,
             trouble=looked.trouble,
             owner=self._owner(package, looked.release),
@@ -139,7 +145,7 @@ class Observer:
         if package.metadata.deleting:
             return observed
         try:
-            return self._aimed(observed, memory, looked.prepared)
+            return self._aimed(observed, memory, looked)
         except _RefusedError as error:
             return replace(observed, refusal=error.refusal)
         except BundlectlError as error:
@@ -187,7 +193,7 @@ class Observer:
         except _RefusedError as error:
             return None, error.refusal
 
-    def _aimed(self, observed: Observed, memory: Memory, looked_prepared: bool) -> Observed:  # noqa: FBT001 -- private
+    def _aimed(self, observed: Observed, memory: Memory, looked: Looked) -> Observed:
         package = observed.package
         spec = package.spec
         cluster = cluster_of(package.metadata.namespace, self.clusters.own)
@@ -202,12 +208,18 @@ class Observer:
                 f"package {package.metadata.name} targetNamespace is immutable: its release is in {observed.location}"
             )
             raise _refused("Immutable", told)
+        if spec.target_namespace and not is_namespace(spec.target_namespace):
+            told = f"targetNamespace {spec.target_namespace[:100]!r} is not the name of a namespace"
+            raise _refused("Namespace", told)
         mirror = self.mirrors.get(cluster)
         registry = active.controller.default_image_registry
         try:
             config = read_config(spec.config, origin=package.metadata.name)
             check_config(config, version.schema, origin=package.metadata.name)
-            values = values_for(config, image_registry=registry, pull_secret=mirror.settings.pull_secret() is not None)
+            has_login = mirror.settings.pull_secret() is not None
+            choices = [values_for(config, image_registry=registry, pull_secret=has_login)]
+            if not has_login and isinstance(config.get("imagePullSecrets") or [], list):
+                choices.append(values_for(config, image_registry=registry, pull_secret=True))
         except ContentError as error:
             raise _refused("ConfigRefused", error.message) from error
         source = PackageSource(
@@ -216,6 +228,7 @@ class Observer:
             version=version.name,
             digest=version.digest,
         )
+        values, fingerprint = _chosen(observed, version.digest, choices)
         prepared = f"{mirror.settings.fingerprint} {observed.location}"
         wanted = Wanted(
             source=source,
@@ -223,19 +236,26 @@ class Observer:
             # The bundle's own registry is in no signature: who altered it would choose whom we talk to.
             repository=f"{active.controller.default_registry}/{bundled.source.repository}",
             values=values,
-            fingerprint=_fingerprint(version.digest, values, package.metadata.annotation(RETRY)),
+            fingerprint=fingerprint,
             namespace=spec.target_namespace,
+            version=version,
+            image_registry=registry,
+            create_namespace=active.controller.create_namespace,
         )
+        is_known = looked.aim == wanted
         return replace(
             observed,
             wanted=wanted,
             cycle=_cycle(active.model, bundled, version),
             dependencies=tuple(self._dependency(package, active, name) for name in version.dependencies if name),
-            prepared=looked_prepared or (not observed.drift_due and memory.prepared == prepared),
+            chart=observed.chart if is_known else UNKNOWN,
+            images=observed.images if is_known else UNKNOWN,
+            prepared=looked.prepared or (memory.prepared == prepared and self.clock() < memory.prepared_until),
         )
 
     def _dependency(self, package: Package, active: Active, name: str) -> Dependency:
         bundled, _ = _resolve(active, name, "", invalid=True)
+        candidates = []
         for document in self.packages.all(package.metadata.namespace):
             found = Package.from_json(document)
             if found.spec.package_name.lower() != bundled.name.lower() or found.metadata.deleting:
@@ -245,29 +265,34 @@ class Observer:
             current = wanted is not None and source is not None and source.digest == wanted.digest
             state = found.status.state if current or found.status.state != "installed" else "updating"
             owners = found.metadata.owners
-            return Dependency(
-                package=name,
-                name=found.metadata.name,
-                state=state,
-                needs_owner=bool(owners) and package.metadata.uid not in owners,
-            )
-        return Dependency(package=name)
+            needs_owner = bool(owners) and package.metadata.uid not in owners
+            candidates.append(Dependency(package=name, name=found.metadata.name, state=state, needs_owner=needs_owner))
+        if candidates:
+            return next((each for each in candidates if each.state == "installed"), candidates[0])
+        there = self.packages.get(f"{package.metadata.namespace}/{name.lower()}")
+        if there is None:
+            return Dependency(package=name)
+        taken = Package.from_json(there)
+        if taken.metadata.deleting:
+            return Dependency(package=name, name=taken.metadata.name, state="uninstalling")
+        return Dependency(package=name, name=taken.metadata.name, taken_by=taken.spec.package_name)
 
     def _owner(self, package: Package, release: Release | Unknown | None) -> str:
         """The Package that a release belongs to, if that is another one which exists."""
-        if release is None or isinstance(release, Unknown) or release.last.owner in ("", package.metadata.uid):
+        if release is None or isinstance(release, Unknown) or release.owner in ("", package.metadata.uid):
             return ""
         for document in self.packages.all():
             metadata = document["metadata"]
-            if metadata.get("uid") == release.last.owner:
+            if metadata.get("uid") == release.owner:
                 return f"{metadata['namespace']}/{metadata['name']}"
         return ""
 
-    def _stale_for(self, release: Release | Unknown | None, memory: Memory) -> float:
+    def _stale_for(self, package: Package, looked: Looked, memory: Memory) -> float:
+        release, readiness = looked.release, looked.readiness
         if release is None or isinstance(release, Unknown):
             return 0.0
-        seen = (release.last.number, release.last.status)
-        if memory.stale != seen:
+        seen = (package.metadata.uid, release.last.number, release.last.status)
+        if memory.stale != seen or (isinstance(readiness, Readiness) and readiness.ready):
             memory.stale, memory.stale_at = seen, self.clock()
         return self.clock() - memory.stale_at
 
@@ -353,6 +378,20 @@ def _cycle(model: BundleModel, bundled: BundledPackage, version: PackageVersion)
         return ()
 
     return walk(bundled.name, version.dependencies, ())
+
+
+def _chosen(observed: Observed, digest: str, choices: list[dict[str, Any]]) -> tuple[dict[str, Any], str]:
+    """The values that the release was made of last, or else the first to choose from, and what is wanted then.
+
+    The login to the mirror may be gone for a moment only: what names it would be restarted, and find no images.
+    """
+    retry = observed.package.metadata.annotation(RETRY)
+    release = observed.release
+    revisions = () if release is None or isinstance(release, Unknown) else release.revisions[-2:]
+    found = {_fingerprint(digest, values, retry): values for values in choices}
+    made = (one.fingerprint for one in reversed(revisions) if one.fingerprint in found)
+    fingerprint = next(made, next(iter(found)))
+    return found[fingerprint], fingerprint
 
 
 def _fingerprint(digest: str, values: dict[str, Any], retry: str) -> str:

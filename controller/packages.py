@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from bundlectl.errors import BundlectlError
 from controller.api import ClusterError
-from controller.facts import Fault, LookUp
+from controller.facts import Dismiss, Fault, Install, LookUp
 from controller.observing import Looked
 from controller.reconcile import decide
 from controller.status import dated, merge_patch
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Outcome", "PackageReconciler"]
 
-_AFTER_CONFLICT: Final = 0.5
 _STEPS: Final = 40
 """Of one pass: far more than any Package takes, so that one that never settles leaves room for the others."""
 
@@ -78,29 +77,34 @@ class PackageReconciler:
                 self.memories.forget(key)
                 return Outcome()
             decision = decide(observed)
-            if not self.may_write():
-                return Outcome()
-            if not self._say(observed, decision):
+            if not self.may_write() or not self._say(observed, decision):
                 return Outcome()
             if decision.action is None:
                 return Outcome(decision.again_after, decision.retry)
             after = self._do(observed, decision.action, looked)
             if after is None:
-                return Outcome(again_after=_AFTER_CONFLICT)
-            looked = after
-        return Outcome(again_after=1.0)
+                return Outcome(retry=True)
+            if isinstance(decision.action, Dismiss) and after.trouble is None:
+                return Outcome()
+            looked = replace(after, aim=observed.wanted)
+        return Outcome(retry=True)
 
     def _do(self, observed: Observed, action: Action, looked: Looked) -> Looked | None:
         """Carry out a step; None when somebody changed the object meanwhile: the watch tells of it."""
         name = type(action).__name__
         key = observed.package.metadata.key
         memory = self.memories.of(key)
+        # What was looked up for something else than what is wanted now is not known any more.
+        known = replace(looked, aim=observed.wanted, chart=observed.chart, images=observed.images)
         try:
-            after = self.actor.carry_out(action, observed, looked, memory)
+            after = self.actor.carry_out(action, observed, known, memory)
         except BundlectlError as error:
             self.metrics.count("actions_total", action=name, result="failed")
             if isinstance(error, ClusterError) and error.conflict:
                 return None
+            if isinstance(action, Install):
+                # Its namespace or the pull secret may be what is not there any more.
+                memory.prepared = ""
             self.log("warning", "a step failed", object=key, action=name, error=str(error))
             # The API server's words name what they are about; a path before them would only be longer.
             told = error.message if isinstance(error, ClusterError) else str(error)
@@ -149,4 +153,4 @@ class PackageReconciler:
         self.metrics.count("events_total", reason=after.reason)
 
 
-_EXPECTED: Final = frozenset({"Installing", "Waiting", "WaitingForDependencies", "Uninstalling"})
+_EXPECTED: Final = frozenset({"Installing", "Updating", "Waiting", "WaitingForDependencies", "Uninstalling"})

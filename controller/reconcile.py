@@ -19,7 +19,8 @@ from controller.facts import (
     Uninstall,
     Unknown,
 )
-from controller.status import said, with_condition
+from controller.status import MESSAGE_LIMIT, said, with_condition
+from controller.values import is_namespace
 
 if TYPE_CHECKING:
     from controller.facts import Observed, Refusal, Wanted
@@ -34,6 +35,7 @@ _FOREIGN_PATIENCE: Final = 300.0
 _SHOWN: Final = 5
 _SOON: Final = 0.3
 _LATER: Final = 5.0
+_SLOWEST: Final = 30.0
 _SAFETY: Final = 60.0
 """Seconds after which is looked again at what somebody else should have changed."""
 
@@ -45,16 +47,28 @@ def decide(observed: Observed) -> Decision:
     """
     decision = _going(observed) if observed.package.metadata.deleting else _staying(observed)
     if observed.trouble is None:
-        return decision
+        return _once_more(observed, decision)
+    generation = observed.package.metadata.generation
     status = replace(
         decision.status,
         state=decision.status.state or "initializing",
-        detail=observed.trouble.message,
-        observed_generation=observed.package.metadata.generation,
+        detail=observed.trouble.message[:MESSAGE_LIMIT],
+        observed_generation=generation,
     )
-    if status.state != "installed":
+    ready = status.condition("Ready")
+    # What was ready stays so, unless something else is asked for now.
+    if status.state != "installed" or ready is None or ready.observed_generation != generation:
         status = with_condition(status, "Ready", "False", observed.trouble.reason, observed.trouble.message)
     return Decision(status=status, retry=True)
+
+
+def _once_more(observed: Observed, decision: Decision) -> Decision:
+    """Where a step that failed is tried again, why it failed stays told until it is done."""
+    before, action = observed.package.status, decision.action
+    ready = before.condition("Ready")
+    if action is None or ready is None or ready.reason != f"{type(action).__name__}Failed":
+        return decision
+    return replace(decision, status=_unless_said(observed, decision.status))
 
 
 def _going(observed: Observed) -> Decision:
@@ -66,11 +80,19 @@ def _going(observed: Observed) -> Decision:
         return Decision(status=status, action=Dismiss())
     leaving = said(observed, "uninstalling")
     leaving = with_condition(leaving, "Ready", "False", "Uninstalling", "the Package was deleted")
-    if isinstance(observed.release, Unknown):
+    leaving = _unless_said(observed, leaving)
+    release = observed.release
+    if isinstance(release, Unknown):
         return Decision(status=leaving, action=LookUp("release"))
-    if observed.release is None or observed.owner:
+    if release is None or observed.owner or not _is_its_own(observed, release):
         return Decision(status=status, action=Dismiss())
     return Decision(status=leaving, action=Uninstall())
+
+
+def _is_its_own(observed: Observed, release: Release) -> bool:
+    """Whether the Package installed it, or held what one of its name left that was deleted without it."""
+    package = observed.package
+    return release.owner == package.metadata.uid or bool(release.owner and package.status.current_version)
 
 
 def _staying(observed: Observed) -> Decision:
@@ -111,7 +133,8 @@ def _refused(observed: Observed, refusal: Refusal) -> Decision:
         status = with_condition(status, "Verified", "False", refusal.reason, refusal.message)
     status = with_condition(status, "Ready", "False", refusal.reason, refusal.message)
     status = with_condition(status, "Progressing", "False", refusal.reason)
-    return Decision(status=status)
+    # What cannot be watched may be what changes: the version of a cluster, a Secret of another place.
+    return Decision(status=status, again_after=observed.drift_interval)
 
 
 def _enlist(observed: Observed, wanted: Wanted) -> Decision:
@@ -123,12 +146,17 @@ def _enlist(observed: Observed, wanted: Wanted) -> Decision:
         return Decision(status=status, action=LookUp("chart"))
     if isinstance(chart, Fault):
         return _faulty(observed, chart, verified=False)
+    if not is_namespace(chart.default_namespace):
+        return _faulty(observed, Fault("Namespace", f"the chart wants the namespace {chart.default_namespace[:100]!r}"))
     return Decision(status=status, action=Enlist(chart.default_namespace))
 
 
 def _pending(observed: Observed, release: Release) -> Decision:
     """Helm did not end. Whoever writes holds the Lease, so a helm of ours that began this is not there any more."""
-    if not release.last.holder and observed.stale_for < _FOREIGN_PATIENCE:
+    if not release.owner:
+        told = "somebody else's helm is at this release, or was cut short: helm rollback or helm uninstall ends that"
+        return _faulty(observed, Fault("Waiting", told), again_after=_SAFETY)
+    if not _is_left_behind(release) and observed.stale_for < _FOREIGN_PATIENCE:
         fault = Fault("Waiting", "a helm that somebody else started is at this release")
         return _faulty(observed, fault, again_after=_LATER)
     status = said(observed, _word(observed), "an operation that was cut short is undone")
@@ -136,6 +164,16 @@ def _pending(observed: Observed, release: Release) -> Decision:
     if good is None or release.last.status == "uninstalling":
         return Decision(status=status, action=Uninstall())
     return Decision(status=status, action=Rollback(good.number))
+
+
+def _is_left_behind(release: Release) -> bool:
+    """Whether a helm of ours began what is pending: each names itself anew, others hand on what was there before.
+
+    A rollback has the labels of where it goes back to, whoever makes it.
+    """
+    holder = release.last.holder
+    handed_on = holder in {one.holder for one in release.revisions[:-1]}
+    return bool(holder) and (release.last.status == "pending-rollback" or not handed_on)
 
 
 def _held(observed: Observed, wanted: Wanted, release: Release) -> Decision:
@@ -152,24 +190,30 @@ def _held(observed: Observed, wanted: Wanted, release: Release) -> Decision:
             _installed(observed, wanted), "Ready", "True", "Installed", f"{wanted.source.version} is ready"
         )
         decision = Decision(status=status, again_after=observed.drift_interval)
-    return decision if decision.action else _kept(observed, decision)
+    return decision if decision.action else _kept(observed, release, decision)
 
 
-def _kept(observed: Observed, decision: Decision) -> Decision:
-    """Keep what is deployed as it was deployed: pull secrets, and objects that somebody changed or deleted."""
+def _kept(observed: Observed, release: Release, decision: Decision) -> Decision:
+    """Keep what is deployed as it was: pull secrets, dependencies, and objects that somebody changed or deleted."""
     status = decision.status
+    before = observed.package.status
+    # What could not be looked after the last time stays told until it is known to be gone.
+    looking = replace(status, detail=before.detail if before.state == status.state else "")
     if not observed.prepared:
-        return Decision(status=status, action=LookUp("place"))
+        return Decision(status=looking, action=LookUp("place"))
+    absent = [item.package for item in observed.dependencies if not item.name]
+    if absent and release.last.ready and not observed.cycle:
+        return Decision(status=looking, action=CreateDependency(absent[0]))
     if isinstance(observed.drift, Unknown):
-        return Decision(status=status, action=LookUp("drift")) if observed.drift_due else decision
+        # A repair is a new revision: one that never got ready would have its time begin anew each time.
+        due = observed.drift_due and release.last.ready
+        return Decision(status=looking, action=LookUp("drift")) if due else decision
     if not observed.drift:
         return decision
-    if isinstance(observed.chart, Unknown):
-        return Decision(status=status, action=LookUp("chart"))
-    if isinstance(observed.chart, Fault):
-        return Decision(status=replace(status, detail=observed.chart.message), retry=True)
     told = f"{', '.join(observed.drift[:_SHOWN])} changed, and is put right"
-    return Decision(status=with_condition(status, "Progressing", "True", "Drifted", told), action=Install())
+    status = with_condition(status, "Progressing", "True", "Drifted", told)
+    # Not the chart anew: what it makes up each time (passwords, certificates) would be others, and jobs ran already.
+    return Decision(status=status, action=Rollback(release.last.number))
 
 
 def _unready(observed: Observed, wanted: Wanted, release: Release, waiting_for: str) -> Decision:
@@ -177,7 +221,7 @@ def _unready(observed: Observed, wanted: Wanted, release: Release, waiting_for: 
         # It was ready once: what is wrong now would be wrong with an earlier revision, too.
         status = replace(_installed(observed, wanted), detail=waiting_for)
         status = with_condition(status, "Ready", "False", "NotReady", waiting_for)
-        return Decision(status=status, again_after=_LATER)
+        return Decision(status=status, again_after=max(_LATER, _rarely(observed)))
     good = release.last_good
     version = wanted.source.version
     if observed.stale_for >= observed.ready_within and good and good.fingerprint != wanted.fingerprint:
@@ -187,21 +231,31 @@ def _unready(observed: Observed, wanted: Wanted, release: Release, waiting_for: 
     status = _verified(replace(status, target_version=wanted.target_version))
     status = with_condition(status, "Ready", "False", "Waiting", waiting_for)
     status = with_condition(status, "Progressing", "True", "Waiting", f"{version} is becoming ready")
-    return Decision(
-        status=status, again_after=_SOON if observed.stale_for < _LATER else min(observed.stale_for / 10, 10)
-    )
+    return Decision(status=status, again_after=_SOON if observed.stale_for < _LATER else _rarely(observed))
+
+
+def _rarely(observed: Observed) -> float:
+    """The longer it takes, the less often it is looked at: many may wait for one node that is down."""
+    return min(observed.stale_for / 10, _SLOWEST)
 
 
 def _left(observed: Observed, wanted: Wanted) -> Decision:
     """It was tried and rolled back; it is tried again when Package or bundle change."""
+    before = observed.package.status
     begins = f"{wanted.source.version} was rolled back"
-    before = observed.package.status.detail
-    cause = before or "it was not ready in time, or helm failed"
-    detail = before if before.startswith(begins) else f"{begins}: {cause}"
+    told = before.condition("Ready")
+    if told is not None and told.reason == "RolledBack" and told.message.startswith(begins):
+        detail = told.message
+    else:
+        # Any other detail than that of the attempt is about something that came afterwards.
+        cause = before.detail if before.state == "updating" else ""
+        detail = f"{begins}: {cause or 'it was not ready in time, or helm failed'}"[:MESSAGE_LIMIT]
     status = replace(said(observed, "installed", detail), target_version=wanted.target_version)
     status = with_condition(status, "Ready", "False", "RolledBack", detail)
     status = with_condition(status, "Progressing", "False", "RolledBack")
-    return Decision(status=status)
+    if not observed.prepared:
+        return Decision(status=replace(status, detail=before.detail), action=LookUp("place"))
+    return Decision(status=status, again_after=observed.drift_interval)
 
 
 def _bring(observed: Observed, wanted: Wanted) -> Decision:
@@ -212,20 +266,33 @@ def _bring(observed: Observed, wanted: Wanted) -> Decision:
     status = said(observed, _word(observed), source=_source(observed, wanted))
     status = replace(status, target_version=wanted.target_version)
     status = with_condition(status, "Progressing", "True", "Installing", f"towards {wanted.source.version}")
-    if not observed.package.status.current_version:
-        status = with_condition(status, "Ready", "False", "Installing", "nothing is installed yet")
+    version = observed.package.status.current_version
+    reason, told = "Installing", "nothing is installed yet"
+    if version:
+        reason, told = "Updating", f"from {version} to {wanted.source.version}"
+    status = with_condition(status, "Ready", "False", reason, told)
+    looking = _unless_said(observed, status)
     if isinstance(observed.chart, Unknown):
-        return Decision(status=status, action=LookUp("chart"))
+        return Decision(status=looking, action=LookUp("chart"))
     if isinstance(observed.images, Unknown) and not isinstance(observed.chart, Fault):
-        return Decision(status=status, action=LookUp("images"))
+        return Decision(status=looking, action=LookUp("images"))
     fault = _mirror_fault(observed)
     if fault is not None:
         return _faulty(observed, fault, verified=False, status=status)
     found = status.condition("Verified")
-    if found is not None and found.status == "False":
-        # Where it was not doubted it is told with the next change, which spares a write.
-        status = _verified(status)
+    # Where it was not doubted it is told with the next change, which spares a write.
+    status = _verified(status) if found is not None and found.status == "False" else looking
     return Decision(status=status, action=Install() if observed.prepared else LookUp("place"))
+
+
+def _unless_said(observed: Observed, status: PackageStatus) -> PackageStatus:
+    """The status as it is stored, if that says the same: a new attempt does not hide why the last one failed."""
+    before = observed.package.status
+
+    def aim(each: PackageStatus) -> tuple[object, ...]:
+        return each.state, each.target_version, each.source, each.observed_generation
+
+    return before if aim(before) == aim(status) else status
 
 
 def _mirror_fault(observed: Observed) -> Fault | None:
@@ -247,6 +314,10 @@ def _dependencies(observed: Observed, wanted: Wanted) -> Decision | None:
     if observed.cycle:
         fault = Fault("DependencyCycle", f"packages need each other: {' needs '.join(observed.cycle)}")
         return _faulty(observed, fault, status=said(observed, word), again_after=_SAFETY)
+    for item in observed.dependencies:
+        if item.taken_by:
+            told = f"the package {item.package} is needed, but the Package of this name is of {item.taken_by}"
+            return _faulty(observed, Fault("NameTaken", told), status=said(observed, word), again_after=_SAFETY)
     lacking = [item for item in observed.dependencies if item.state != "installed"]
     status = said(observed, word, source=_source(observed, wanted)) if lacking else observed.package.status
     if lacking:
@@ -255,9 +326,9 @@ def _dependencies(observed: Observed, wanted: Wanted) -> Decision | None:
         status = with_condition(status, "Ready", "False", "WaitingForDependencies", told)
     for item in observed.dependencies:
         if not item.name:
-            return Decision(status=status, action=CreateDependency(item.package))
+            return Decision(status=_unless_said(observed, status), action=CreateDependency(item.package))
         if item.needs_owner:
-            return Decision(status=status, action=AddOwner(item.name))
+            return Decision(status=_unless_said(observed, status), action=AddOwner(item.name))
     return Decision(status=status, again_after=_SAFETY) if lacking else None
 
 
@@ -270,7 +341,7 @@ def _faulty(
     again_after: float | None = None,
 ) -> Decision:
     """Tell what is in the way. It is looked at again, with back-off unless a time is given."""
-    status = replace(status or said(observed, _word(observed)), detail=fault.message)
+    status = replace(status or said(observed, _word(observed)), detail=fault.message[:MESSAGE_LIMIT])
     if not verified:
         status = with_condition(status, "Verified", "False", fault.reason, fault.message)
     status = with_condition(status, "Ready", "False", fault.reason, fault.message)

@@ -13,10 +13,9 @@ if TYPE_CHECKING:
     from controller.facts import Observed
     from controller.values import PackageSource, PackageStatus
 
-__all__ = ["dated", "merge_patch", "said", "set_condition", "with_condition"]
+__all__ = ["MESSAGE_LIMIT", "dated", "merge_patch", "said", "set_condition", "with_condition"]
 
-_DETAIL_LIMIT: Final = 4000
-_MESSAGE_LIMIT: Final = 2000
+MESSAGE_LIMIT: Final = 2000
 
 
 def said(observed: Observed, state: str, detail: str = "", *, source: PackageSource | None = None) -> PackageStatus:
@@ -25,7 +24,7 @@ def said(observed: Observed, state: str, detail: str = "", *, source: PackageSou
     return replace(
         before,
         state=state or "initializing",
-        detail=detail[:_DETAIL_LIMIT],
+        detail=detail[:MESSAGE_LIMIT],
         source=source or before.source,
         observed_generation=observed.package.metadata.generation,
     )
@@ -37,7 +36,7 @@ def with_condition(status: PackageStatus, kind: str, value: str, reason: str, me
         type=kind,
         status=value,
         reason=reason,
-        message=message[:_MESSAGE_LIMIT],
+        message=message[:MESSAGE_LIMIT],
         observed_generation=status.observed_generation,
     )
     return replace(status, conditions=set_condition(status.conditions, new))

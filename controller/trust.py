@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from bundlectl.errors import BundlectlError
 from bundlectl.events import ignore
+from bundles.coverage import covers
 from bundles.verify import accept
 from controller.facts import Fault
 from controller.values import PackageBundle
@@ -23,7 +24,10 @@ __all__ = ["Judge", "JudgedBundle", "UpgradeNeeded"]
 _SEMVER: Final = re.compile(r"v(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)(?:[-+].*)?")
 _UNDERSTOOD: Final = (0, 4)
 """The minor version of AWS's controller whose bundles this one understands (``minControllerVersion``)."""
-_KEPT: Final = 200
+_SIGNED: Final = ("spec.packages[].source.versions[]", "spec.packages[].source.versions[].images[]")
+"""Whose digests a signature must be over: a bundle says itself what is left out of it."""
+_KEPT: Final = 64
+"""Bundles that are remembered. A cluster has a few; judging one takes some milliseconds."""
 
 
 class UpgradeNeeded(Fault):
@@ -51,27 +55,32 @@ class Judge:
     def __init__(self, belief: Belief) -> None:
         self._belief = belief
         self._lock = threading.Lock()
-        self._judged: dict[tuple[str, str], JudgedBundle] = {}
+        self._judged: dict[str, tuple[str, JudgedBundle]] = {}
 
     def judge_stored(self, document: dict[str, Any]) -> JudgedBundle:
         """Judge an object that the API server has: each version of it once."""
         metadata = document["metadata"]
-        key = (str(metadata["uid"]), str(metadata["resourceVersion"]))
+        uid, version = str(metadata["uid"]), str(metadata["resourceVersion"])
         with self._lock:
-            found = self._judged.get(key)
-            if found is None:
-                while len(self._judged) >= _KEPT:
-                    del self._judged[next(iter(self._judged))]
-                found = self._judged[key] = self.judge(document)
-            return found
+            known, judged = self._judged.pop(uid, ("", None))
+            if judged is None or known != version:
+                judged = self.judge(document)
+            # At the end, so that what was asked for the longest ago goes first.
+            self._judged[uid] = version, judged
+            while len(self._judged) > _KEPT:
+                del self._judged[next(iter(self._judged))]
+            return judged
 
     def judge(self, document: dict[str, Any]) -> JudgedBundle:
         """Judge what may become an object. Whatever it says of itself, nothing that was found before counts."""
         try:
             bundle = PackageBundle.from_json(document)
-            accept(bundle.document, bundle.model, belief=self._belief, listener=ignore)
+            verified = accept(bundle.document, bundle.model, belief=self._belief, listener=ignore)
         except BundlectlError as error:
             return JudgedBundle(None, None, Fault("BundleNotVerified", str(error)))
+        if verified.trust == "signed" and not all(covers("PackageBundle", bundle.document.root, p) for p in _SIGNED):
+            told = f"{bundle.metadata.name}: its signature leaves out the digests of charts or images"
+            return JudgedBundle(None, None, Fault("BundleNotVerified", told))
         if bundle.name is None:
             told = f"{bundle.metadata.name} is not the name of a bundle, such as v1-33-120"
             return JudgedBundle(None, bundle.model, Fault("BundleName", told))

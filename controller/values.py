@@ -38,6 +38,7 @@ __all__ = [
     "cluster_of",
     "find_package",
     "find_version",
+    "is_namespace",
     "namespace_of",
     "parse_duration",
 ]
@@ -46,6 +47,7 @@ API_VERSION: Final = "packages.eks.amazonaws.com/v1alpha1"
 HOME_NAMESPACE: Final = "eksa-packages"
 """Where bundles and PackageBundleControllers live; Packages do in ``eksa-packages-CLUSTER``."""
 INTERNAL_ANNOTATION: Final = "anywhere.eks.aws.com/internal"
+_LABEL: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?", re.ASCII)
 _NOT_SIGNED: Final = ("managedFields", "selfLink")
 _DURATION: Final = re.compile(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)(ns|us|µs|μs|ms|s|m|h)")
 _SECONDS: Final = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
@@ -67,6 +69,11 @@ def cluster_of(namespace: str, own: str) -> str | None:
 def namespace_of(cluster: str) -> str:
     """The namespace of a cluster's Packages."""
     return f"{HOME_NAMESPACE}-{cluster}"
+
+
+def is_namespace(text: str) -> bool:
+    """Whether a namespace can be called so (RFC 1123): a path of the API may be made of nothing else."""
+    return _LABEL.fullmatch(text) is not None
 
 
 def parse_duration(text: str) -> float | None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -21,13 +23,33 @@ def test_scalars_have_the_types_that_go_gives_them() -> None:
     assert read_config(text, origin="x") == {
         "a": 1, "b": 1.5, "c": True, "d": "1", "e": 8, "f": None, "g": "1:30", "h": ".inf", "list": [1, "two"],
     }  # fmt: skip
-    assert read_config(" \n", origin="x") == {}
 
 
-@pytest.mark.parametrize("text", ["- a", "a: [", "a: &x 1\nb: *x\na: 2", "3", "x" * 2_000_000])
+@pytest.mark.parametrize("text", [" \n", "# nothing yet\n", "---\n", "---\n# nothing\n\n", "null", "~\n", "{}"])
+def test_nothing_is_an_empty_configuration(text: str) -> None:
+    assert read_config(text, origin="x") == {}
+
+
+@pytest.mark.parametrize(
+    "text", ["- a", "a: [", "a: &x 1\nb: *x\na: 2", "3", "x" * 2_000_000, f"a: {'ü' * 300_000}", "a: \ud800"]
+)
 def test_what_is_no_mapping_is_refused(text: str) -> None:
     with pytest.raises(ContentError):
         read_config(text, origin="x")
+
+
+@pytest.mark.parametrize("leaf", ["x" * 10_000, "[" + ",".join("1" * 1_000) + "]"])
+def test_what_aliases_make_large_is_refused_before_it_is(leaf: str) -> None:
+    lines = [f"a: &a {leaf}", *(f"{new}: &{new} [{','.join([f'*{old}'] * 9)}]" for old, new in pairwise("abcd"))]
+    tracemalloc.start()
+    try:
+        with pytest.raises(ContentError, match="aliases expand it to more than"):
+            read_config("\n".join(lines), origin="hello")
+        assert tracemalloc.get_traced_memory()[1] < 50_000_000
+    finally:
+        tracemalloc.stop()
+    few = "\n".join(lines[:2])
+    assert len(read_config(few, origin="hello")["b"]) == 9
 
 
 def test_the_declared_draft_counts() -> None:
@@ -49,6 +71,12 @@ def test_faults_name_their_fields() -> None:
         check({"a": {"b": 1}, "c": 2}, schema)
     assert "a.b: " in caught.value.message
     assert "(root): " in caught.value.message
+
+
+def test_a_name_that_is_very_long_is_not_repeated_whole() -> None:
+    with pytest.raises(ContentError) as refused:
+        check({"a" * 100_000: {"b": 1}}, {"additionalProperties": {"type": "string"}})
+    assert len(refused.value.message) < 1000
 
 
 @pytest.mark.parametrize(

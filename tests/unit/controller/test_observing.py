@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -10,8 +10,8 @@ import pytest
 
 from bundles.package_bundle import render_package_bundle
 from bundles.package_requires import encode_schema
-from bundles.schema.package_bundle import BundledPackage, PackageSource, PackageVersion
-from controller.facts import Dependency, Observed
+from bundles.schema.package_bundle import BundledPackage, PackageImage, PackageSource, PackageVersion
+from controller.facts import UNKNOWN, ChartFile, Dependency, Observed, Readiness
 from controller.metrics import Metrics
 from controller.mirrors import MirrorSettings
 from controller.observing import LOCATION, Looked, Memory, Observer
@@ -127,6 +127,8 @@ def test_another_value_digest_or_retry_is_another_thing_to_want(observer: Observ
         (package("e"), "WorkloadOnly"),
         (package("b", config="replicas: many"), "ConfigRefused"),
         (package("b", targetNamespace="x", metadata={"annotations": {LOCATION: "y"}}), "Immutable"),
+        (package("b", targetNamespace="../x"), "Namespace"),
+        (package("b", targetNamespace="x/secrets"), "Namespace"),
     ],
 )
 def test_refusals_have_their_reasons(observer: Observer, document: dict[str, Any], reason: str) -> None:
@@ -152,11 +154,135 @@ def test_a_dependency_counts_once_it_is_installed_in_the_version_of_this_bundle(
     assert seen(observer, package("a")).dependencies[0].needs_owner
 
 
+def test_where_a_dependency_would_be_may_be_another_package_or_one_that_leaves(observer: Observer) -> None:
+    document = package("b")
+    document["spec"]["packageName"] = "c"
+    cast("Any", observer.packages).put(document)
+    assert seen(observer, package("a")).dependencies == (Dependency(package="b", name="b", taken_by="c"),)
+    leaving = package("b", metadata={"deletionTimestamp": "2026-11-26T00:00:00Z"})
+    cast("Any", observer.packages).put(leaving)
+    assert seen(observer, package("a")).dependencies == (Dependency(package="b", name="b", state="uninstalling"),)
+
+
+def test_one_of_two_that_is_installed_will_do_as_a_dependency(observer: Observer) -> None:
+    source = {"registry": "", "repository": "b", "version": "1.0.0", "digest": f"sha256:{'b' * 64}"}
+    for name, state in (("first", "installing"), ("second", "installed")):
+        document = package(name, status={"state": state, "source": source})
+        document["spec"]["packageName"] = "b"
+        cast("Any", observer.packages).put(document)
+    assert seen(observer, package("a")).dependencies == (Dependency(package="b", name="second", state="installed"),)
+
+
+def test_what_was_looked_up_for_one_bundle_does_not_count_for_the_next(observer: Observer) -> None:
+    document = package("b")
+    looked = Looked(chart=ChartFile("apps"), images=(), aim=seen(observer, document).wanted)
+    assert seen(observer, document, looked).images == ()
+    image = {"repository": "tools/b", "digest": f"sha256:{'1' * 64}"}
+    stored = cast("Any", observer.bundles).get("eksa-packages/v1-33-1")
+    versions = (PackageVersion(name="1.0.0", digest=f"sha256:{'b' * 64}", images=(PackageImage(**image),)),)
+    newer = BundledPackage(name="b", source=PackageSource(repository="b", versions=versions))
+    bundle = bundle_object(signed(render_package_bundle("v1-33-1", (newer,))), origin="x")
+    bundle["metadata"] |= {"uid": "u", "resourceVersion": "2"}
+    cast("Any", observer.bundles).put(bundle)
+    later = seen(observer, document, looked)
+    assert (later.chart, later.images) == (UNKNOWN, UNKNOWN)
+    assert later.wanted is not None
+    assert later.wanted.version == versions[0]
+    assert stored is not bundle
+
+
+def test_workloads_are_not_restarted_because_the_login_to_the_mirror_is_gone_for_a_moment(observer: Observer) -> None:
+    login = MirrorSettings(endpoint="mirror.example", username="site", password="x")
+    with_login = replace(observer, mirrors=cast("Any", SimpleNamespace(get=lambda _: SimpleNamespace(settings=login))))
+    before, fresh = seen(with_login, package("b")).wanted, seen(observer, package("b")).wanted
+    assert before is not None
+    assert fresh is not None
+    assert "imagePullSecrets" not in fresh.values
+    made = Revision(number=1, status="deployed", fingerprint=before.fingerprint)
+    kept = seen(observer, package("b"), Looked(release=Release(revisions=(made,)))).wanted
+    assert kept is not None
+    assert (kept.fingerprint, kept.values) == (before.fingerprint, before.values)
+    earlier = replace(made, status="superseded", fingerprint=fresh.fingerprint)
+    appeared = Looked(release=Release(revisions=(earlier, replace(made, number=2))))
+    assert seen(observer, package("b"), appeared).wanted == kept, "not back to what was before there was a login"
+    went_back = Looked(release=Release(revisions=(made, replace(earlier, status="deployed"))))
+    assert seen(observer, package("b"), went_back).wanted == fresh
+    changed = seen(observer, package("b", config="replicas: 2"), Looked(release=Release(revisions=(made,)))).wanted
+    assert changed is not None
+    assert "imagePullSecrets" not in changed.values
+
+
+def test_pull_secrets_of_another_form_are_a_charts_own_matter_where_there_is_no_login(observer: Observer) -> None:
+    stored = cast("Any", observer.bundles).get("eksa-packages/v1-33-1")
+    version = PackageVersion(name="1.0.0", digest=f"sha256:{'b' * 64}")
+    source = PackageSource(repository="b", versions=(version,))
+    bundle = bundle_object(
+        signed(render_package_bundle("v1-33-1", (BundledPackage(name="b", source=source),))), origin="x"
+    )
+    cast("Any", observer.bundles).put(
+        {**bundle, "metadata": {**stored["metadata"], **bundle["metadata"], "resourceVersion": "2"}}
+    )
+    with_login = package("b", config="imagePullSecrets: null")
+    login = MirrorSettings(endpoint="mirror.example", username="site", password="x")
+    at_first = replace(observer, mirrors=cast("Any", SimpleNamespace(get=lambda _: SimpleNamespace(settings=login))))
+    made = seen(at_first, with_login).wanted
+    assert made is not None
+    held = Release(revisions=(Revision(number=1, status="deployed", fingerprint=made.fingerprint),))
+    assert seen(observer, with_login, Looked(release=held)).wanted == made
+    found = seen(observer, package("b", config="imagePullSecrets: theirs")).wanted
+    assert found is not None
+    assert found.values["imagePullSecrets"] == "theirs"
+
+
+def test_where_a_release_is_cannot_be_a_path(observer: Observer) -> None:
+    leaving = package("b", metadata={"annotations": {LOCATION: "x/secrets"}, "deletionTimestamp": "2026-11-26"})
+    assert seen(observer, leaving).location == ""
+
+
+def test_the_time_that_a_revision_waits_begins_when_it_is_seen_and_when_it_was_ready(observer: Observer) -> None:
+    now = 0.0
+    timed = replace(observer, clock=lambda: now)
+    memory = Memory(2000.0)
+    waiting = Looked(release=Release(revisions=(Revision(number=1, status="deployed"),)))
+
+    def stale(looked: Looked, uid: str = "u") -> float:
+        cast("Any", timed.packages).put(package("b", metadata={"uid": uid}))
+        found = timed.observe("eksa-packages-site/b", looked, memory)
+        assert found is not None
+        return found.stale_for
+
+    assert stale(waiting) == 0
+    now = 10.0
+    assert stale(waiting) == 10
+    assert stale(replace(waiting, readiness=Readiness(ready=False))) == 10
+    assert stale(replace(waiting, readiness=Readiness(ready=True))) == 0
+    now = 15.0
+    assert stale(waiting) == 5
+    assert stale(waiting, uid="another of the same name") == 0
+
+
+def test_a_namespace_that_was_prepared_is_looked_at_again_after_the_interval(observer: Observer) -> None:
+    now = 0.0
+    timed = replace(observer, clock=lambda: now)
+    cast("Any", timed.packages).put(package("b", metadata={"annotations": {LOCATION: "apps"}}))
+    fingerprint = MirrorSettings().fingerprint
+    memory = Memory(2000.0, prepared=f"{fingerprint} apps", prepared_until=180.0)
+    prepared = []
+    for seconds in (0.0, 179.0, 180.0):
+        now = seconds
+        found = timed.observe("eksa-packages-site/b", Looked(), memory)
+        assert found is not None
+        prepared.append(found.prepared)
+    assert prepared == [True, True, False]
+
+
 def test_a_release_belongs_to_the_package_that_it_names_as_long_as_that_exists(observer: Observer) -> None:
     release = Release(revisions=(Revision(number=1, status="deployed", owner="uid-other"),))
     assert seen(observer, package("b"), Looked(release=release)).owner == ""
     cast("Any", observer.packages).put(package("other"))
     assert seen(observer, package("b"), Looked(release=release)).owner == "eksa-packages-site/other"
+    back_to_aws = Release(revisions=(*release.revisions, Revision(number=2, status="deployed")))
+    assert seen(observer, package("b"), Looked(release=back_to_aws)).owner == "eksa-packages-site/other"
 
 
 def review(document: dict[str, Any], before: dict[str, Any] | None = None, user: str = "somebody") -> dict[str, Any]:

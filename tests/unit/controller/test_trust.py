@@ -7,10 +7,12 @@ from typing import Any
 
 import pytest
 
+from bundles.annotating import annotate
 from bundles.package_bundle import render_package_bundle
-from bundles.schema.package_bundle import BundledPackage, PackageSource, PackageVersion
+from bundles.schema.package_bundle import BundledPackage, PackageImage, PackageSource, PackageVersion
 from controller.trust import Judge
 from controller.values import bundle_object
+from signing.manifest import EXCLUDES_ANNOTATION, encode_excludes
 from tests.unit.bundles.signed_documents import BY_KEY, OTHER_SIGNER, SIGNER, signed
 
 
@@ -51,6 +53,27 @@ def test_any_other_is_not(document: dict[str, Any], reason: str) -> None:
 @pytest.mark.parametrize("needs", ["v0.4.99", "v0.3.0", "development", "0.9.0"])
 def test_versions_of_awss_controller_that_are_understood_will_do(needs: str) -> None:
     assert Judge(BY_KEY).judge(bundle(needs=needs)).fault is None
+
+
+def test_a_signature_that_leaves_out_what_is_installed_is_none() -> None:
+    image = PackageImage(repository="hello", digest=f"sha256:{'c' * 64}")
+    version = PackageVersion(name="1.0.0", digest=f"sha256:{'a' * 64}", images=(image,))
+    package = BundledPackage(name="hello", source=PackageSource(repository="hello", versions=(version,)))
+    raw = render_package_bundle("v1-33-1", (package,)).decode()
+    for path in (".spec.packages[].source.versions", ".spec.packages[].source.versions[].images[].digest", ".spec"):
+        annotated = annotate(raw.encode(), {EXCLUDES_ANNOTATION: encode_excludes((path,))}, origin="x")
+        fault = Judge(BY_KEY).judge(bundle_object(signed(annotated), origin="x")).fault
+        assert fault is not None
+        assert fault.reason == "BundleNotVerified"
+        assert "leaves out" in fault.message
+
+
+def test_of_each_object_one_version_is_remembered() -> None:
+    judge = Judge(BY_KEY)
+    first = judge.judge_stored(stored(bundle()))
+    assert judge.judge_stored(stored(bundle())) is first
+    assert judge.judge_stored(stored(bundle(), "2")) is not first
+    assert judge.judge_stored(stored(bundle())) is not first
 
 
 def test_what_was_judged_good_counts_for_that_version_of_that_object_alone() -> None:

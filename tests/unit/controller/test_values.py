@@ -19,6 +19,7 @@ from controller.values import (
     cluster_of,
     find_package,
     find_version,
+    is_namespace,
     parse_duration,
 )
 
@@ -46,6 +47,12 @@ def test_a_bundle_becomes_an_object_whose_texts_are_as_they_are_written() -> Non
     assert "status" not in found
     first = found["spec"]["packages"][0]
     assert (first["workloadonly"], first["source"]["versions"][0]["name"]) == (True, "1.30")
+
+
+@pytest.mark.parametrize("text", ["", "A", "a/b", "..", "-a", "a-", "a" * 64, "a.b", "a\n", "ä", "٣"])
+def test_what_no_namespace_can_be_called(text: str) -> None:
+    assert not is_namespace(text)
+    assert is_namespace("eksa-packages")
 
 
 def test_packages_are_found_in_any_case_and_versions_by_name_or_digest() -> None:
