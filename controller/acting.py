@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import secrets
 import time
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from bundlectl.errors import ContentError, MissingError
-from controller.api import APPLY, JSON_PATCH, path_of
-from controller.charts import default_namespace, missing_images
+from controller.api import APPLY, JSON_PATCH, ClusterError, path_of
+from controller.charts import default_namespace, missing_images, read_chart_file
 from controller.clusters import installer_of
 from controller.configuration import PULL_SECRET
 from controller.drift import find_drift
@@ -29,12 +30,14 @@ from controller.facts import (
 from controller.helm import HelmTarget
 from controller.objects import Places, read_objects
 from controller.observing import LOCATION, Looked
-from controller.readiness import judged_kinds, waited_for
+from controller.readiness import waited_for
 from controller.reconcile import FINALIZER
 from controller.releases import (
+    BUNDLE,
     DESCRIPTION,
     FINGERPRINT,
     HOLDER,
+    NO_LABEL,
     OWNER,
     READY,
     Release,
@@ -42,18 +45,22 @@ from controller.releases import (
     read_manifest,
     read_release,
 )
-from controller.values import API_VERSION, cluster_of, find_package, find_version
+from controller.values import API_VERSION, cluster_of, namespace_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from controller.api import Api
     from controller.clusters import Cluster
-    from controller.facts import Action, Observed
+    from controller.facts import Action, Observed, Unknown
     from controller.helm import Helm
     from controller.observing import Memory, Observer
 
 __all__ = ["Actor"]
+
+_DOUBLED: Final = 5
+"""How often the time between two looks for drift is doubled, at most: 3 minutes become 96."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +94,7 @@ class Actor:
         self._observer = observer
         self._helm = helm
         self._clock = clock
-        self._places: dict[str, Places] = {}
+        self._places: dict[str, tuple[Api, Places]] = {}
 
     def carry_out(self, action: Action, observed: Observed, looked: Looked, memory: Memory) -> Looked:
         """Do one thing; returns what is known after it.
@@ -111,7 +118,9 @@ class Actor:
                 return looked
             case _:
                 self._release(action, observed)
-                memory.drift_at = self._clock() + self._observer.drift_interval
+                if isinstance(action, Install):
+                    memory.drifted = 0
+                    memory.drift_at = self._clock() + self._observer.drift_interval
         # What the chart and the mirror are does not change by what we do; all else does.
         return Looked(chart=looked.chart, images=looked.images, prepared=looked.prepared)
 
@@ -132,11 +141,15 @@ class Actor:
         if wanted is None:
             return
         chart = self._observer.mirrors.get(site.cluster.name).charts.fetch(wanted.repository, wanted.source.digest)
+        _refuse_foreign(observed.release, observed.package.metadata.uid, chart, site)
         labels = {
-            HOLDER: observed.holder,
+            # Another one each time: a helm of somebody else hands labels on.
+            HOLDER: f"{observed.holder}-{secrets.token_hex(3)}",
             OWNER: observed.package.metadata.uid,
             FINGERPRINT: wanted.fingerprint,
-            READY: "null",  # which the revision before may have
+            # Which the revision before may have.
+            READY: NO_LABEL,
+            BUNDLE: NO_LABEL,
         }
         description = f"{DESCRIPTION}: {wanted.source.version} {wanted.source.digest}"
         self._helm.install(site.target, site.release, chart, wanted.values, labels=labels, description=description)
@@ -144,9 +157,7 @@ class Actor:
     def _look(self, action: LookUp, observed: Observed, looked: Looked, memory: Memory) -> Looked:
         match action.what:
             case "release":
-                site = self._site(observed)
-                found = read_release(site.cluster.api, site.namespace, site.release, as_user=site.user)
-                return replace(looked, release=found)
+                return replace(looked, release=self._recorded(observed))
             case "chart":
                 return replace(looked, chart=self._chart(observed))
             case "images":
@@ -158,8 +169,24 @@ class Actor:
                 return replace(looked, readiness=self._readiness(observed))
             case "drift":
                 found_drift = self._drift(observed)
-                memory.drift_at = self._clock() + self._observer.drift_interval
+                # Who changes it each time may be another controller: not to fight it for ever, it is looked less often.
+                memory.drifted = memory.drifted + 1 if found_drift else 0
+                pause = 2 ** min(max(memory.drifted - 1, 0), _DOUBLED)
+                memory.drift_at = self._clock() + self._observer.drift_interval * pause
                 return replace(looked, drift=found_drift)
+
+    def _recorded(self, observed: Observed) -> Release | None:
+        """The release; none where it goes together with its namespace, and the installer's rights went before."""
+        site = self._site(observed)
+        try:
+            return read_release(site.cluster.api, site.namespace, site.release, as_user=site.user)
+        except ClusterError as error:
+            if not (error.forbidden and observed.package.metadata.deleting):
+                raise
+            namespace = site.cluster.api.find(path_of("v1", "namespaces", name=site.namespace))
+            if namespace is not None and not namespace["metadata"].get("deletionTimestamp"):
+                raise
+            return None
 
     def _chart(self, observed: Observed) -> ChartFile | Fault:
         wanted = observed.wanted
@@ -174,15 +201,12 @@ class Actor:
             return Fault("ChartNotVerified", str(error))
 
     def _images(self, observed: Observed) -> tuple[str, ...] | Fault:
-        cluster = self._cluster_name(observed)
-        active = self._observer.active(cluster)
-        bundled = find_package(active.model, observed.package.spec.package_name)
-        version = find_version(bundled, observed.package.spec.package_version) if bundled else None
-        if version is None:
-            return Fault("VersionMissing", "the version is not in the bundle any more")
-        session = self._observer.mirrors.get(cluster).session
+        wanted = observed.wanted
+        if wanted is None:
+            return Fault("ImagesMissing", "nothing is wanted")
+        session = self._observer.mirrors.get(self._cluster_name(observed)).session
         try:
-            return missing_images(session, active.controller.default_image_registry, version)
+            return missing_images(session, wanted.image_registry, wanted.version)
         except ContentError as error:
             return Fault("ImagesNotVerified", str(error))
 
@@ -193,13 +217,15 @@ class Actor:
         mirror = self._observer.mirrors.get(site.cluster.name)
         data = mirror.settings.pull_secret()
         namespace = path_of("v1", "namespaces", name=site.namespace)
-        if self._observer.active(site.cluster.name).controller.create_namespace and self._is_absent(api, namespace):
+        creates = observed.wanted is not None and observed.wanted.create_namespace
+        if creates and self._is_absent(api, namespace):
             body = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": site.namespace}}
             api.create("/api/v1/namespaces", body, as_user=user)
         if data is not None:
             path = path_of("v1", "secrets", namespace=site.namespace, name=PULL_SECRET)
             there = api.find(path, as_user=user)
-            if there is None or (there.get("data") or {}) != data:
+            held = (there or {}).get("data") or {}
+            if any(held.get(name) != value for name, value in data.items()):
                 secret = {
                     "apiVersion": "v1",
                     "kind": "Secret",
@@ -209,6 +235,7 @@ class Actor:
                 }
                 api.patch(path, secret, APPLY, as_user=user, fieldManager="bundlectl", force="true")
         memory.prepared = f"{mirror.settings.fingerprint} {site.namespace}"
+        memory.prepared_until = self._clock() + self._observer.drift_interval
 
     def _is_absent(self, api: Api, namespace: str) -> bool:
         """By the controller's own right to see namespaces: the installer may have none."""
@@ -217,12 +244,11 @@ class Actor:
     def _readiness(self, observed: Observed) -> Readiness:
         site = self._site(observed)
         places = self._places_of(site.cluster)
-        objects = [item for item in self._objects(observed, site) if item["kind"] in judged_kinds()]
 
         def find(document: dict[str, Any]) -> dict[str, Any] | None:
             return site.cluster.api.find(places.path(document, site.namespace), as_user=site.user)
 
-        missing = waited_for(objects, find)
+        missing = waited_for(self._objects(observed, site), find)
         return Readiness(not missing, f"waiting for {', '.join(missing[:5])}" if missing else "")
 
     def _drift(self, observed: Observed) -> tuple[str, ...]:
@@ -277,16 +303,32 @@ class Actor:
     def _site(self, observed: Observed) -> _Site:
         metadata = observed.package.metadata
         cluster = self._observer.clusters.get(self._cluster_name(observed))
-        return _Site(cluster, observed.location, metadata.name, installer_of(metadata.namespace))
+        # The namespace without a cluster's name is for the own one, and has no account.
+        return _Site(cluster, observed.location, metadata.name, installer_of(namespace_of(cluster.name)))
 
     def _cluster_name(self, observed: Observed) -> str:
         return cluster_of(observed.package.metadata.namespace, self._observer.clusters.own) or ""
 
     def _places_of(self, cluster: Cluster) -> Places:
         found = self._places.get(cluster.name)
-        if found is None:
-            found = self._places[cluster.name] = Places(cluster.api)
-        return found
+        if found is None or found[0] is not cluster.api:  # another kubeconfig may be another cluster
+            found = self._places[cluster.name] = (cluster.api, Places(cluster.api))
+        return found[1]
+
+
+def _refuse_foreign(release: Release | Unknown | None, uid: str, chart: Path, site: _Site) -> None:
+    """Leave alone what somebody else gave the same name; AWS's releases are of the same chart, and are taken over.
+
+    So is what a Package of this name left that was deleted without it.
+    """
+    if not isinstance(release, Release) or release.owner == uid:
+        return
+    if release.chart not in ("", read_chart_file(chart).name):
+        raise ContentError(
+            f"a release of this name is there already, of the chart {release.chart}",
+            artifact=f"{site.namespace}/{site.release}",
+            hint="name the Package otherwise, or take that release away",
+        )
 
 
 def _owner_reference(observed: Observed) -> dict[str, Any]:

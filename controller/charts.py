@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from bundlectl.errors import BundlectlError, ContentError, MissingError
@@ -22,9 +23,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from bundlectl.operations.session import Session
+    from bundles.helm.archive import Chart
     from bundles.schema.package_bundle import PackageVersion
 
-__all__ = ["ChartFetcher", "default_namespace", "missing_images"]
+__all__ = ["ChartFetcher", "default_namespace", "missing_images", "read_chart_file"]
 
 _KEPT: Final = 64
 """Charts that stay on disk: 500 Packages of one chart need it once."""
@@ -32,7 +34,7 @@ _BLOCK: Final = 256 * 1024
 
 
 class ChartFetcher:
-    """Fetches charts into a private folder. Thread-safe; a chart that is there is not fetched again.
+    """Fetches charts into a private folder. Thread-safe; a chart that is there, and still whole, is not fetched again.
 
     Args:
         session: connections, with the mirror's CA and credentials.
@@ -42,6 +44,7 @@ class ChartFetcher:
     def __init__(self, session: Session, folder: Path) -> None:
         self._session = session
         self._folder = folder
+        self._known: dict[Path, Digest] = {}
         with mapped_errors(folder, action="make"):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
@@ -63,9 +66,7 @@ class ChartFetcher:
         """
         wanted = Digest.parse(digest)
         path = self._folder / f"{wanted.algorithm}-{wanted.encoded}.tgz"
-        if path.is_file():
-            with mapped_errors(path):
-                os.utime(path)
+        if self._is_whole(path):
             return path
         artifact = f"{repository}@{digest}"
         source = self._session.repository(repository)
@@ -88,8 +89,18 @@ class ChartFetcher:
         except BundlectlError as error:
             error.artifact = artifact
             raise
+        self._known[path] = layers[0].digest
         self._forget_oldest()
         return path
+
+    def _is_whole(self, path: Path) -> bool:
+        """Whether what lies there is what was verified: a disk may err, and helm reads the file anew."""
+        digest = self._known.get(path)
+        if digest is None or not path.is_file():
+            return False
+        with mapped_errors(path, action="read"):
+            os.utime(path)
+            return Digest.of(path.read_bytes(), digest.algorithm) == digest
 
     def _store(self, path: Path, reader: VerifyingReader) -> None:
         with mapped_errors(path, action="write"):
@@ -107,9 +118,12 @@ class ChartFetcher:
                 raise
 
     def _forget_oldest(self) -> None:
-        with mapped_errors(self._folder):
-            kept = sorted(self._folder.glob("*.tgz"), key=lambda file: file.stat().st_mtime, reverse=True)
-            for file in kept[_KEPT:]:
+        ages: list[tuple[float, Path]] = []
+        for file in self._folder.glob("*.tgz"):
+            with suppress(FileNotFoundError):  # another thread forgot it
+                ages.append((file.stat().st_mtime, file))
+        for _, file in sorted(ages, reverse=True)[_KEPT:]:
+            with mapped_errors(file):
                 file.unlink(missing_ok=True)
 
 
@@ -147,9 +161,22 @@ def default_namespace(chart: Path) -> str:
         ContentError: it is not a chart.
         StoreError: it cannot be read.
     """
-    with mapped_errors(chart, action="read"):
-        raw = chart.read_bytes()
-    found = read_chart(raw, origin=chart.name)
+    found = read_chart_file(chart)
     values = read_yaml(found.files.get("values.yaml", b""), origin=f"{found.label}!values.yaml")
     wanted = values.entries.get("defaultNamespace") if isinstance(values, Table) else None
     return (wanted.text if isinstance(wanted, Scalar) else "") or "default"
+
+
+def read_chart_file(chart: Path) -> Chart:
+    """Read a chart.
+
+    Args:
+        chart: a ``.tgz`` that `ChartFetcher` fetched.
+
+    Raises:
+        ContentError: it is not a chart.
+        StoreError: it cannot be read.
+    """
+    with mapped_errors(chart, action="read"):
+        raw = chart.read_bytes()
+    return read_chart(raw, origin=chart.name)

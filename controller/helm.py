@@ -1,4 +1,4 @@
-"""The real helm, 3 or 4, as a process: local chart files, values from a file, its own folders, no registry."""
+"""The real helm, 3 or 4, as a process: local chart files, values by standard input, its own folders, no registry."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import signal
 import subprocess
 import tempfile
 import threading
+import time
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -17,21 +18,32 @@ from shutil import which
 from typing import TYPE_CHECKING, Any, Final
 
 from bundlectl.errors import BundlectlError, ConfigError
+from bundles.helm.schemas import refers_elsewhere
+from controller.charts import read_chart_file
+from controller.encoding import encode_json
 from mirror.filesystem import mapped_errors
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+    from typing import IO
 
 __all__ = ["Helm", "HelmError", "HelmTarget", "find_helm"]
 
 _VERSION: Final = re.compile(r"v?([34])\.([0-9]+)")
 _SECONDS: Final = 300.0
+_MARGIN: Final = 15.0
+"""Seconds by which helm gives up before it is killed: killed, it could not write down that it failed."""
 _OUTPUT_LIMIT: Final = 32 * 1024 * 1024
+_ERROR_LIMIT: Final = 64 * 1024
 _KEPT_ERRORS: Final = 2000
 _HISTORY: Final = 10
+_OLDEST: Final = 13
 _GONE_WITHIN: Final = "60s"
+_LOOK: Final = 0.02
+_ESCAPED: Final = re.compile("[\x7f-\uffff]")
 _NOT_FOUND: Final = "release: not found"
-_NOISE: Final = re.compile(r"^(?:WARNING|level=|I[0-9]{4} |W[0-9]{4} ).*$", re.MULTILINE)
+_NOISE: Final = re.compile(r"^(?:WARNING|level=|I[0-9]{4} |W[0-9]{4} |[a-z_]+\.go:[0-9]+: ).*$", re.MULTILINE)
+_UNDELETED: Final = re.compile(r'Failed to delete release(?:: |" error=")\[?(.*?)\]?"?$', re.MULTILINE)
 
 
 class HelmError(BundlectlError):
@@ -82,14 +94,27 @@ class Helm:
 
     Args:
         program: its absolute path.
-        folder: of mode 0700, made when it is not there: helm's own homes, and the values it is given.
+        folder: of mode 0700, made when it is not there: helm's own homes.
         seconds: that one run may take; hooks of a chart are waited for, pods are not.
+        grace: seconds that a helm which is to be killed gets to write down that it was stopped.
+        environment: of the user that helm acts for, whose kubeconfig may name programs; nothing of it says how
+            helm works.
     """
 
-    def __init__(self, program: Path, folder: Path, *, seconds: float = _SECONDS) -> None:
+    def __init__(
+        self,
+        program: Path,
+        folder: Path,
+        *,
+        seconds: float = _SECONDS,
+        grace: float = 0.0,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         self.program = program
         self._folder = folder
         self._seconds = seconds
+        self._grace = grace
+        self._environment = _environment(folder, environment or {})
         self._lock = threading.Lock()
         self._running: set[subprocess.Popen[bytes]] = set()
         self._stopped = threading.Event()
@@ -105,9 +130,11 @@ class Helm:
         """
         said = self._run(("version", "--template", "{{.Version}}"), self.program.name).decode("utf-8", "replace")
         match = _VERSION.match(said.strip())
-        if match is None:
+        if match is None or (match[1] == "3" and int(match[2]) < _OLDEST):
             raise ConfigError(
-                f"says it is version {said.strip()[:50]!r}", artifact=str(self.program), hint="3 or 4 is needed"
+                f"says it is version {said.strip()[:50]!r}",
+                artifact=str(self.program),
+                hint=f"helm 4 is needed, or 3.{_OLDEST} and newer, which can label what it installs",
             )
         return int(match[1])
 
@@ -133,15 +160,15 @@ class Helm:
 
         Raises:
             HelmError: helm failed, took too long, or was killed.
+            ContentError: the file is not a chart.
         """
-        with self._values(values) as file:
-            options = ["upgrade", release, str(chart.absolute()), "--install", "--values", str(file)]
-            options += ["--history-max", str(_HISTORY)]
-            if labels:
-                options += ["--labels", ",".join(f"{name}={value}" for name, value in sorted(labels.items()))]
-            if description:
-                options += ["--description", description]
-            self._act((*options, *self._repairing()), target, release)
+        options = [*_upgrade(release, chart)]
+        if labels:
+            options += ["--labels", ",".join(f"{name}={value}" for name, value in sorted(labels.items()))]
+        if description:
+            options += ["--description", description]
+        with self._values(values) as given:
+            self._act(options, target, release, given)
 
     def rollback(self, target: HelmTarget, release: str, revision: int) -> None:
         """Go back to a revision, as a new one.
@@ -149,8 +176,7 @@ class Helm:
         Raises:
             HelmError: helm failed.
         """
-        options = ("rollback", release, str(revision), "--history-max", str(_HISTORY), *self._repairing())
-        self._act(options, target, release)
+        self._act(("rollback", release, str(revision)), target, release)
 
     def uninstall(self, target: HelmTarget, release: str) -> None:
         """Take a release away with all that it has, and wait until that is gone; harmless when there is none.
@@ -159,9 +185,9 @@ class Helm:
             HelmError: helm failed.
         """
         with contextlib.suppress(_MissingReleaseError):
-            self._act(
-                ("uninstall", release, "--ignore-not-found", "--wait", "--timeout", _GONE_WITHIN), target, release
-            )
+            # Why something cannot be deleted is told to those alone who debug.
+            options = ("uninstall", release, "--ignore-not-found", "--wait", "--timeout", _GONE_WITHIN, "--debug")
+            self._ask(options, target, release)
 
     def history(self, target: HelmTarget, release: str) -> list[dict[str, Any]]:
         """The revisions, the oldest first, as ``helm history --output json`` tells them; empty for no release.
@@ -174,18 +200,6 @@ class Helm:
         except _MissingReleaseError:
             return []
         return [item for item in found if isinstance(item, dict)] if isinstance(found, list) else []
-
-    def status(self, target: HelmTarget, release: str) -> dict[str, Any] | None:
-        """The release as ``helm status --output json`` tells it; None when there is none.
-
-        Raises:
-            HelmError: helm failed.
-        """
-        try:
-            found = json.loads(self._ask(("status", release, "--output", "json"), target, release))
-        except _MissingReleaseError:
-            return None
-        return found if isinstance(found, dict) else None
 
     def manifest(self, target: HelmTarget, release: str, *, revision: int | None = None) -> str:
         """The documents of a revision, the last by default, as YAML.
@@ -201,11 +215,11 @@ class Helm:
 
         Raises:
             HelmError: helm failed.
+            ContentError: the file is not a chart.
         """
-        with self._values(values) as file:
-            options = ["upgrade", release, str(chart.absolute()), "--install", "--values", str(file)]
-            options += ["--dry-run=server", "--output", "json"]
-            found = json.loads(self._ask(options, target, release))
+        options = (*_upgrade(release, chart), "--dry-run=server", "--output", "json")
+        with self._values(values) as given:
+            found = json.loads(self._ask(options, target, release, given))
         return str(found.get("manifest", "")) if isinstance(found, dict) else ""
 
     def kill(self) -> None:
@@ -213,6 +227,12 @@ class Helm:
         with self._lock:
             self._stopped.set()
             running = list(self._running)
+        if self._grace:
+            for process in running:
+                process.terminate()
+            deadline = time.monotonic() + self._grace
+            while time.monotonic() < deadline and any(process.returncode is None for process in running):
+                time.sleep(_LOOK)
         for process in running:
             _kill(process)
 
@@ -221,37 +241,35 @@ class Helm:
         with self._lock:
             self._stopped.clear()
 
-    def _repairing(self) -> tuple[str, ...]:
-        """Helm 4 applies on the server's side, where a field that somebody else changed is a conflict."""
-        return ("--force-conflicts", "--server-side=true") if self.major >= 4 else ()  # noqa: PLR2004
+    def _act(self, options: Sequence[str], target: HelmTarget, release: str, given: IO[bytes] | None = None) -> None:
+        timeout = f"{max(1.0, self._seconds - _MARGIN):g}s"
+        # helm 4 applies on the server's side, where a field that somebody else changed is a conflict.
+        repairing = ("--force-conflicts", "--server-side=true") if self.major >= 4 else ()  # noqa: PLR2004
+        kept = ("--history-max", str(_HISTORY), "--timeout", timeout)
+        self._ask((*options, *kept, *repairing), target, release, given)
 
-    def _act(self, options: Sequence[str], target: HelmTarget, release: str) -> None:
-        self._ask(options, target, release)
-
-    def _ask(self, options: Sequence[str], target: HelmTarget, release: str) -> bytes:
+    def _ask(self, options: Sequence[str], target: HelmTarget, release: str, given: IO[bytes] | None = None) -> bytes:
         reached = ["--kubeconfig", str(target.kubeconfig), "--namespace", target.namespace]
         if target.as_user:
             reached += ["--kube-as-user", target.as_user]
-        return self._run((*options, *reached), f"{target.namespace}/{release}")
+        return self._run((*options, *reached), f"{target.namespace}/{release}", given)
 
     @contextlib.contextmanager
-    def _values(self, values: Mapping[str, Any]) -> Iterator[Path]:
-        """A file of mode 0600 with the values; JSON is YAML."""
+    def _values(self, values: Mapping[str, Any]) -> Iterator[IO[bytes]]:
+        """An open file with the values. It has no name: nothing of them stays when this is killed."""
         with mapped_errors(self._folder, action="write"):
-            descriptor, name = tempfile.mkstemp(dir=self._folder, suffix=".json")
-        path = Path(name)
-        try:
-            with mapped_errors(path, action="write"), os.fdopen(descriptor, "w", encoding="utf-8") as file:
-                json.dump(dict(values), file, allow_nan=False)
-            yield path
-        finally:
-            path.unlink(missing_ok=True)
+            file = tempfile.TemporaryFile(dir=self._folder)  # noqa: SIM115 -- closed below, errors of others not mapped
+        with file:
+            with mapped_errors(self._folder, action="write"):
+                file.write(encode_json(dict(values)))
+                file.seek(0)
+            yield file
 
-    def _run(self, options: Sequence[str], artifact: str) -> bytes:
+    def _run(self, options: Sequence[str], artifact: str, given: IO[bytes] | None = None) -> bytes:
         with self._lock:
             if self._stopped.is_set():
-                raise HelmError("helm is not started: this replica does not lead", artifact=artifact)
-            process = self._start(options)
+                raise HelmError("helm is not started: it was stopped", artifact=artifact)
+            process = self._start(options, given)
             self._running.add(process)
         try:
             output, errors, late = _collect(process, self._seconds)
@@ -261,22 +279,24 @@ class Helm:
                 stopped = self._stopped.is_set()
         if process.returncode == 0 and not late:
             return output
-        said = _NOISE.sub("", errors.decode("utf-8", "replace")).strip().removeprefix("Error: ")
+        said = _said(errors.decode("utf-8", "replace"))
         if _NOT_FOUND in said:
             raise _MissingReleaseError(said, artifact=artifact, missing=True)
         if late:
             said = f"helm {options[0]} took longer than {self._seconds:g} seconds. {said}"
         elif stopped:
-            said = f"helm {options[0]} was killed: this replica leads no more"
+            said = f"helm {options[0]} was stopped"
+        elif len(output) > _OUTPUT_LIMIT:
+            said = f"helm {options[0]} printed more than {_OUTPUT_LIMIT} bytes"
         raise HelmError(said[:_KEPT_ERRORS] or f"helm {options[0]} ended with {process.returncode}", artifact=artifact)
 
-    def _start(self, options: Sequence[str]) -> subprocess.Popen[bytes]:
+    def _start(self, options: Sequence[str], given: IO[bytes] | None) -> subprocess.Popen[bytes]:
         try:
             return subprocess.Popen(  # noqa: S603 -- the program is the user's, no shell is involved
                 [str(self.program), *options],
                 cwd=self._folder,
-                env=_environment(self._folder),
-                stdin=subprocess.DEVNULL,
+                env=self._environment,
+                stdin=subprocess.DEVNULL if given is None else given,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 start_new_session=True,
@@ -285,6 +305,20 @@ class Helm:
             raise ConfigError(
                 f"helm could not be started: {error.strerror}", artifact=str(self.program), hint="check --helm"
             ) from error
+
+
+def _upgrade(release: str, chart: Path) -> tuple[str, ...]:
+    options = ("upgrade", release, str(chart.absolute()), "--install", "--values", "-")
+    # helm would fetch what the schema refers to; to the bundle's own schema the configuration was held before.
+    return (*options, "--skip-schema-validation") if refers_elsewhere(read_chart_file(chart)) else options
+
+
+def _said(errors: str) -> str:
+    """What helm says went wrong, without what it says besides."""
+    if undeleted := _UNDELETED.search(errors):
+        return f"failed to delete: {undeleted[1]}".replace('\\"', '"')
+    said, _, _ = errors.partition("\nhelm.go:")  # where in its own text it was
+    return _NOISE.sub("", said).strip().removeprefix("Error: ")
 
 
 class _MissingReleaseError(HelmError):
@@ -308,7 +342,7 @@ def _collect(process: subprocess.Popen[bytes], seconds: float) -> tuple[bytes, b
 
     def drain() -> None:
         while block := err.read(4096):
-            errors.extend(block[: max(0, 4 * _KEPT_ERRORS - len(errors))])
+            errors.extend(block[: max(0, _ERROR_LIMIT - len(errors))])
 
     reader = threading.Thread(target=drain, name="helm-errors", daemon=True)
     output = bytearray()
@@ -331,22 +365,25 @@ def _collect(process: subprocess.Popen[bytes], seconds: float) -> tuple[bytes, b
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:
-    """Kill helm and whatever it started."""
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, signal.SIGKILL)
+    """Kill helm and whatever it started; one that ended is left alone, for its number may be another's by now."""
+    if process.returncode is None:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)
 
 
-def _environment(folder: Path) -> dict[str, str]:
+def _environment(folder: Path, given: Mapping[str, str]) -> dict[str, str]:
     homes = {f"HELM_{name}_HOME": str(folder / name.lower()) for name in ("CACHE", "CONFIG", "DATA")}
     return {
+        "HOME": str(folder),
+        "PATH": "/usr/bin:/bin",
+        **{name: value for name, value in given.items() if not name.startswith("HELM_")},
         **homes,
         "HELM_NO_PLUGINS": "1",
         "HELM_PLUGINS": str(folder / "plugins"),
         "HELM_REGISTRY_CONFIG": str(folder / "registry.json"),
         "HELM_REPOSITORY_CONFIG": str(folder / "repositories.yaml"),
         "HELM_REPOSITORY_CACHE": str(folder / "repository"),
-        "HOME": str(folder),
+        "KUBECACHEDIR": str(folder / "kube"),
         "TMPDIR": str(folder),
-        "PATH": "/usr/bin:/bin",
         "LC_ALL": "C.UTF-8",
     }

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+import re
+import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn
 
 from bundlectl.errors import ContentError, MissingError, VerificationError
 from bundlectl.operations.packages import choose_version
-from bundles.helm.archive import read_chart
 from bundles.package_bundle import BundleName, check_dependencies
 from controller.api import path_of
-from controller.charts import default_namespace, missing_images
+from controller.charts import default_namespace, missing_images, read_chart_file
 from controller.configuration import PULL_SECRET, check_config, values_for
 from controller.helm import HelmError, HelmTarget
 from controller.objects import read_objects
 from controller.readiness import waited_for
-from controller.releases import BUNDLE, READY
-from mirror.filesystem import mapped_errors
+from controller.releases import BUNDLE, NO_LABEL, READY
+from controller.values import is_namespace
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -35,6 +36,9 @@ if TYPE_CHECKING:
 __all__ = ["LocalRelease", "LocalRequest", "install_locally", "prepare", "uninstall_locally"]
 
 _SHOWN: Final = 5
+_PATIENCE: Final = 300.0
+"""Seconds that a helm gets to end what it began, as with the controller: so long do its operations take at most."""
+_RELEASE: Final = re.compile(r"[a-z0-9][a-z0-9.-]{0,52}")
 _MANAGEMENT: Final = "/apis/anywhere.eks.amazonaws.com"
 """What an API server has that manages other clusters of EKS Anywhere."""
 
@@ -104,7 +108,7 @@ def prepare(
         MissingError: package, version, chart, image or namespace are not there.
         ContentError: the bundle is for another Kubernetes; packages need each other, or are for workload clusters
             alone and this one manages others; the configuration is not what its schema allows; a chart is not the
-            one that was signed.
+            one that was signed; a name is none.
         TransportError, RegistryError, ClusterError: registry or cluster do not answer, or refuse.
     """
     if found.place is None:
@@ -136,7 +140,9 @@ def prepare(
                 hint="mirror the bundle again: bundlectl mirror packages:… --to …",
             )
         chart = fetcher.fetch(f"{found.place.charts}/{package.source.repository}", version.digest)
+        name = request.release if wanted else package.name.lower()
         namespace = (request.namespace if wanted else "") or default_namespace(chart)
+        _check_names(name, namespace, where)
         if not request.create_namespace and access.get(path_of("v1", "namespaces", name=namespace)) is None:
             raise MissingError(
                 f"the cluster has no namespace {namespace}",
@@ -147,7 +153,7 @@ def prepare(
         secret = request.credential is not None or access.get(path) is not None
         prepared.append(
             LocalRelease(
-                name=request.release if wanted else package.name.lower(),
+                name=name,
                 package=package.name,
                 version=version.name,
                 digest=version.digest,
@@ -160,6 +166,16 @@ def prepare(
             )
         )
     return prepared
+
+
+def _check_names(release: str, namespace: str, where: str) -> None:
+    """These become arguments of helm and paths of the API; bundle and chart may say anything."""
+    if not (_RELEASE.fullmatch(release) and is_namespace(namespace)):
+        raise ContentError(
+            f"a release cannot be called {release[:100]!r}, or a namespace {namespace[:100]!r}",
+            artifact=where,
+            hint="name them with --package-name and --target-namespace",
+        )
 
 
 def _in_order(found: FoundBundle, package: str, version: str) -> list[tuple[BundledPackage, PackageVersion]]:
@@ -201,12 +217,12 @@ def install_locally(
         ContentError: a release of that name is another chart's, or a controller's; or it did not get ready, and the
             one before it runs again.
         VerificationError: what is installed is of a newer bundle.
-        HelmError: helm failed.
+        HelmError: helm failed, or works at a release already.
         InterruptError: cancelled while waiting.
         ClusterError: the API server does not answer, or refuses.
     """
     for release in releases:
-        _refuse_what_is_there(release, helm, access)
+        _refuse_what_is_there(release, access)
     done = []
     for release in releases:
         namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": release.namespace}}
@@ -219,27 +235,31 @@ def install_locally(
     return done
 
 
-def _refuse_what_is_there(release: LocalRelease, helm: Helm, access: ClusterAccess) -> None:
-    """Leave alone what somebody else gave the same name, and what is of a newer bundle."""
+def _refuse_what_is_there(release: LocalRelease, access: ClusterAccess) -> None:
+    """Leave alone what somebody else gave the same name or works at, and what is of a newer bundle."""
     there = access.release(release.namespace, release.name)
     if there is None:
         return
     artifact = f"{release.namespace}/{release.name}"
-    if there.last.owner:
+    if there.owner:
         raise ContentError(
             "is there already, and a package controller keeps it as its Package says",
             artifact=artifact,
-            hint="change the Package: bundlectl packages install --cluster NAME; or choose another --package-name",
+            hint="change the Package: bundlectl packages install --cluster NAME; or choose another --package-name. "
+            "Where the Package is gone, take the release away with helm uninstall",
         )
-    history = helm.history(HelmTarget(kubeconfig=access.kubeconfig, namespace=release.namespace), release.name)
-    with mapped_errors(release.chart, action="read"):
-        chart = read_chart(release.chart.read_bytes(), origin=release.chart.name)
-    held = str(history[-1].get("chart", "")) if history else ""
-    if held and not held.startswith(f"{chart.name}-"):
+    if there.chart not in ("", read_chart_file(release.chart).name):
         raise ContentError(
-            f"is there already, of the chart {held}",
+            f"is there already, of the chart {there.chart}",
             artifact=artifact,
             hint="choose another --package-name or --target-namespace",
+        )
+    since = time.time() - there.last.began
+    if there.pending and since < _PATIENCE:
+        raise HelmError(
+            f"a helm works at it since {max(0.0, since):.0f} s ({there.last.status})",
+            artifact=artifact,
+            hint=f"wait; if it was killed, the same command undoes it {_PATIENCE / 60:g} minutes after it began",
         )
     _refuse_older(release, there, artifact)
 
@@ -273,7 +293,7 @@ def _install(release: LocalRelease, helm: Helm, access: ClusterAccess, wait: Wai
         else:
             helm.rollback(target, release.name, good)
     description = f"{release.package} {release.version} {release.digest}"
-    labels = {BUNDLE: release.bundle, READY: "null"}  # which helm would hand down
+    labels = {BUNDLE: release.bundle, READY: NO_LABEL}  # which helm would hand down
     try:
         helm.install(target, release.name, release.chart, release.values, labels=labels, description=description)
         if wait is not None:
@@ -348,7 +368,7 @@ def uninstall_locally(names: tuple[str, ...], namespace: str, *, helm: Helm, acc
     """
     there = {name: access.release(namespace, name) for name in names}
     for name, found in there.items():
-        if found is not None and not found.last.bundle:
+        if found is not None and (found.owner or not found.last.bundle):
             raise ContentError(
                 "was not installed by packages install --from",
                 artifact=f"{namespace}/{name}",

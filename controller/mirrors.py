@@ -184,8 +184,15 @@ def read_settings(secret: Mapping[str, Any]) -> MirrorSettings:
         except (binascii.Error, ValueError) as error:
             raise ConfigError(f"{name} is not base64 of text", artifact=f"the Secret {MIRROR_SECRET}") from error
 
+    endpoint = text("ENDPOINT").removeprefix("https://").partition("/")[0]
+    if endpoint.endswith(":"):
+        raise ConfigError(
+            "ENDPOINT is a URL of another kind than https://",
+            artifact=f"the Secret {MIRROR_SECRET}",
+            hint="name the registry as HOST[:PORT]; it is reached over TLS",
+        )
     return MirrorSettings(
-        endpoint=text("ENDPOINT").removeprefix("https://").partition("/")[0],
+        endpoint=endpoint,
         username=text("USERNAME"),
         password=text("PASSWORD"),
         authority=text("CACERTCONTENT"),

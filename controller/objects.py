@@ -33,7 +33,7 @@ def read_objects(manifest: str, *, origin: str) -> list[dict[str, Any]]:
             continue
         items = document.get("items") if str(document["kind"]).endswith("List") else None
         found += [item for item in items if isinstance(item, dict)] if isinstance(items, list) else [document]
-    return [item for item in found if isinstance(item.get("metadata"), dict) and item["metadata"].get("name")]
+    return [item for item in found if item.get("kind") and _has_name(item.get("metadata"))]
 
 
 def shown(document: dict[str, Any]) -> str:
@@ -90,6 +90,10 @@ class Places:
             if found is None:
                 raise ContentError(f"the cluster does not know the kind {kind} of {version}", artifact=self._api.name)
             return found
+
+
+def _has_name(metadata: object) -> bool:
+    return isinstance(metadata, dict) and isinstance(metadata.get("name"), str) and bool(metadata["name"])
 
 
 def _plain(node: Node) -> Any:  # noqa: ANN401 -- whatever YAML holds

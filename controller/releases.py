@@ -6,15 +6,12 @@ often, labels, costs one request and no process. The formats of helm 3 and 4 are
 
 from __future__ import annotations
 
-import base64
-import binascii
-import json
-import zlib
+import datetime as dt
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from bundlectl.errors import ContentError
 from controller.api import path_of
+from controller.records import read_record
 
 if TYPE_CHECKING:
     from controller.api import Api
@@ -24,11 +21,11 @@ __all__ = [
     "DESCRIPTION",
     "FINGERPRINT",
     "HOLDER",
+    "NO_LABEL",
     "OWNER",
     "READY",
     "Release",
     "Revision",
-    "decode",
     "mark_ready",
     "read_manifest",
     "read_release",
@@ -44,16 +41,20 @@ READY: Final = "bundlectl.dev/ready"
 """Label: all of it has been ready."""
 BUNDLE: Final = "bundlectl.dev/bundle"
 """Label: the bundle that it was installed from without a controller."""
+NO_LABEL: Final = "null"
+"""The value that has helm take a label away, for it hands them down."""
 DESCRIPTION: Final = "installed by bundlectl"
 """How descriptions of our own revisions begin: labels alone would not tell, for helm hands them down."""
 _ROLLBACK: Final = "Rollback to "
-_LIMIT: Final = 64 * 1024 * 1024
 _PENDING: Final = ("pending-install", "pending-upgrade", "pending-rollback", "uninstalling")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Revision:
-    """One revision, as its labels say; ``status`` is helm's: ``deployed``, ``superseded``, ``failed`` and others."""
+    """One revision, as its labels say; ``status`` is helm's: ``deployed``, ``superseded``, ``failed`` and others.
+
+    ``began`` is when it was recorded, in seconds since 1970 of the API server's clock; 0 where that is not known.
+    """
 
     number: int
     status: str
@@ -62,19 +63,29 @@ class Revision:
     owner: str = ""
     bundle: str = ""
     ready: bool = False
+    began: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Release:
-    """A release: its revisions, the oldest first and at least one, and what the last of them says of itself."""
+    """A release: its revisions, the oldest first and at least one, and what the last of them says of itself.
+
+    ``chart`` is the name of its chart.
+    """
 
     revisions: tuple[Revision, ...]
     description: str = ""
+    chart: str = ""
 
     @property
     def last(self) -> Revision:
         """The newest revision."""
         return self.revisions[-1]
+
+    @property
+    def owner(self) -> str:
+        """The uid of the Package that took it up last, empty where none did; a rollback has the labels of before."""
+        return next((one.owner for one in reversed(self.revisions) if one.owner), "")
 
     @property
     def pending(self) -> bool:
@@ -100,9 +111,13 @@ class Release:
 
     @property
     def last_good(self) -> Revision | None:
-        """What to go back to: the newest earlier revision that was ready, else the newest that was deployed."""
+        """What to go back to: the newest earlier revision that was ready, else the newest that was deployed.
+
+        What is deployed still goes first: a rollback that fails has helm call superseded what failed before it.
+        """
         earlier = [one for one in reversed(self.revisions[:-1]) if one.status in ("deployed", "superseded")]
-        return next((one for one in earlier if one.ready), next(iter(earlier), None))
+        earlier.sort(key=lambda one: (one.ready, one.status == "deployed"), reverse=True)
+        return next(iter(earlier), None)
 
 
 def read_release(api: Api, namespace: str, name: str, *, as_user: str) -> Release | None:
@@ -120,8 +135,8 @@ def read_release(api: Api, namespace: str, name: str, *, as_user: str) -> Releas
     record = api.find(_path(namespace, name, revisions[-1].number), as_user=as_user)
     if record is None:
         return None
-    described = decode(record, name).get("info") or {}
-    return Release(revisions=tuple(revisions), description=str(described.get("description", "")))
+    found = read_record(record, name)
+    return Release(revisions=tuple(revisions), description=found.description, chart=found.chart)
 
 
 def read_manifest(api: Api, namespace: str, name: str, revision: int, *, as_user: str) -> str:
@@ -131,7 +146,7 @@ def read_manifest(api: Api, namespace: str, name: str, revision: int, *, as_user
         ClusterError: refused, no answer, or no such revision.
         ContentError: the record is not one.
     """
-    return str(decode(api.get(_path(namespace, name, revision), as_user=as_user), name).get("manifest", ""))
+    return read_record(api.get(_path(namespace, name, revision), as_user=as_user), name).manifest
 
 
 def mark_ready(api: Api, namespace: str, name: str, revision: int, *, as_user: str) -> None:
@@ -143,39 +158,31 @@ def mark_ready(api: Api, namespace: str, name: str, revision: int, *, as_user: s
     api.patch(_path(namespace, name, revision), {"metadata": {"labels": {READY: "true"}}}, as_user=as_user)
 
 
-def decode(record: dict[str, Any], name: str) -> dict[str, Any]:
-    """Read the release in a record: base64 of base64 of the gzip of JSON.
-
-    Raises:
-        ContentError: not that, or too large.
-    """
-    try:
-        packed = base64.b64decode(base64.b64decode(str((record.get("data") or {}).get("release", ""))))
-        unpacker = zlib.decompressobj(wbits=47)
-        raw = unpacker.decompress(packed, _LIMIT)
-        found = json.loads(raw)
-    except (ValueError, binascii.Error, zlib.error, RecursionError) as error:
-        raise ContentError(
-            "helm's record of the release cannot be read", artifact=name, hint="`helm history` shows what there is"
-        ) from error
-    return found if isinstance(found, dict) else {}
-
-
 def _revision(document: dict[str, Any]) -> Revision | None:
     labels = document.get("metadata", {}).get("labels") or {}
     try:
         number = int(labels.get("version", ""))
     except ValueError:
         return None
+    # What takes a label away from an upgrade stays as it is in a first installation.
+    own = {name: str(value) for name, value in labels.items() if value != NO_LABEL}
     return Revision(
         number=number,
         status=str(labels.get("status", "")),
-        fingerprint=str(labels.get(FINGERPRINT, "")),
-        holder=str(labels.get(HOLDER, "")),
-        owner=str(labels.get(OWNER, "")),
-        bundle=str(labels.get(BUNDLE, "")),
-        ready=labels.get(READY) == "true",
+        fingerprint=own.get(FINGERPRINT, ""),
+        holder=own.get(HOLDER, ""),
+        owner=own.get(OWNER, ""),
+        bundle=own.get(BUNDLE, ""),
+        ready=own.get(READY) == "true",
+        began=_seconds(document["metadata"].get("creationTimestamp")),
     )
+
+
+def _seconds(stamp: object) -> float:
+    try:
+        return dt.datetime.fromisoformat(str(stamp)).timestamp()
+    except ValueError:
+        return 0.0
 
 
 def _path(namespace: str, name: str, revision: int) -> str:

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 __all__ = ["refers_elsewhere"]
 
 _REFERENCES: Final = ("$ref", "$dynamicRef", "$recursiveRef")
-_DRAFT: Final = re.compile(r"https?://json-schema\.org/(?:draft[-/][0-9-]+/)?schema#?")
-"""What helm knows by itself."""
+_DRAFT: Final = re.compile(r"https?://json-schema\.org/(?:draft-0[467]/|draft/20(?:19-09|20-12)/)?schema#?")
+"""What helm knows by itself; every other one it fetches."""
 
 
 def refers_elsewhere(chart: Chart) -> bool:
@@ -21,17 +21,16 @@ def refers_elsewhere(chart: Chart) -> bool:
 
     helm fetches that, by HTTP or from the disk of the machine that it runs on.
     """
-    schema = chart.files.get("values.schema.json", b"{}")
-    return _has_foreign_reference(schema) or any(map(refers_elsewhere, chart.subcharts))
+    # Of whatever folder: by a backslash in a name, helm reads a path otherwise.
+    found = (raw for name, raw in chart.files.items() if name.endswith("values.schema.json"))
+    return any(map(_may_refer_elsewhere, found)) or any(map(refers_elsewhere, chart.subcharts))
 
 
-def _has_foreign_reference(schema: bytes) -> bool:
+def _may_refer_elsewhere(schema: bytes) -> bool:
     try:
         waiting: list[Any] = [json.loads(schema)]
-    except RecursionError:
-        return True
-    except ValueError:
-        return False  # helm says so
+    except (ValueError, RecursionError):
+        return True  # helm may read it all the same: text that is no UTF-8, or numbers of any length
     while waiting:
         found = waiting.pop()
         if isinstance(found, list):
@@ -40,7 +39,7 @@ def _has_foreign_reference(schema: bytes) -> bool:
             waiting += found.values()
             places = [found[name] for name in _REFERENCES if isinstance(found.get(name), str)]
             draft = found.get("$schema")
-            places += [draft] if isinstance(draft, str) and not _DRAFT.fullmatch(draft) else []
-            if not all(place.startswith("#") for place in places):
+            is_known = not isinstance(draft, str) or _DRAFT.fullmatch(draft)
+            if not is_known or not all(place.startswith("#") for place in places):
                 return True
     return False

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import threading
+import time
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
@@ -20,15 +22,15 @@ from bundles.schema import parse_model
 from bundles.schema.package_bundle import BundledPackage, PackageBundle, PackageImage, PackageSource, PackageVersion
 from controller import packages_state
 from controller.charts import ChartFetcher
-from controller.local import LocalRequest, prepare
+from controller.helm import HelmError
+from controller.local import LocalRequest, install_locally, prepare, uninstall_locally
 from controller.packages_state import Wait, wait_until_gone, wait_until_installed
+from controller.releases import Release, Revision
 from mirror.oci.digest import Digest
 from mirror.remote import Credential
 from tests.unit.bundlectl.operations.packages import PackageSite
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from controller.packages_cluster import ClusterAccess
     from registry_fixtures.registry import ServedRegistry
 
@@ -42,6 +44,12 @@ class Access:
         self.namespaces = namespaces
         self.runs = "1.33"
         self.packages: list[list[dict[str, Any]]] = []
+        self.there: Release | None = None
+        self.kubeconfig = Path("kubeconfig")
+
+    def release(self, namespace: str, name: str) -> Release | None:
+        assert (namespace, name) == ("base-system", "base")
+        return self.there
 
     def get(self, path: str) -> dict[str, Any] | None:
         return {} if path.rpartition("/")[2] in self.namespaces else None
@@ -52,6 +60,23 @@ class Access:
     def items(self, path: str) -> list[dict[str, Any]]:
         assert path.endswith("/namespaces/eksa-packages-site/packages")
         return self.packages.pop(0) if len(self.packages) > 1 else self.packages[0]
+
+
+class Helm:
+    """Notes what it is told to do."""
+
+    def __init__(self) -> None:
+        self.did: list[tuple[Any, ...]] = []
+
+    def install(self, _target: object, name: str, chart: Path, _values: object, **_labels: object) -> None:
+        assert chart.is_file()
+        self.did.append(("install", name))
+
+    def rollback(self, _target: object, name: str, revision: int) -> None:
+        self.did.append(("rollback", name, revision))
+
+    def uninstall(self, _target: object, name: str) -> None:
+        self.did.append(("uninstall", name))
 
 
 def as_access(access: Access) -> ClusterAccess:
@@ -146,6 +171,77 @@ def test_a_package_for_workload_clusters_stays_out_of_a_cluster_that_manages_oth
     with pytest.raises(ContentError, match=r"base 1\.0\.0: should only be installed on a workload cluster"):
         prepared(for_workloads, WANTED, Access(*ALL, "here", "anywhere.eks.amazonaws.com"), tmp_path)
     assert prepared(for_workloads, WANTED, Access(*ALL, "here"), tmp_path)
+
+
+def test_neither_a_bundle_nor_a_chart_names_arguments_of_helm_or_paths_of_the_api(
+    site: PackageSite, found: FoundBundle, tmp_path: Path
+) -> None:
+    packages = tuple(
+        BundledPackage(
+            name="--post-renderer=x" if one.name == "base" else one.name,
+            source=PackageSource(
+                repository=one.source.repository,
+                versions=tuple(
+                    PackageVersion(
+                        name=version.name,
+                        digest=version.digest,
+                        images=version.images,
+                        dependencies=tuple("--post-renderer=x" if need == "base" else need for need in NEEDS[one.name]),
+                    )
+                    for version in one.source.versions
+                ),
+            ),
+        )
+        for one in found.bundle.spec.packages
+    )
+    with pytest.raises(ContentError, match="a release cannot be called '--post-renderer=x'"):
+        prepared(_bundle(site, packages), WANTED, Access(*ALL, "here"), tmp_path)
+    digest = site.chart("top", "2.0.0", values="defaultNamespace: ../x\n")
+    away = replace(WANTED, namespace="", create_namespace=True)
+    with pytest.raises(ContentError, match=r"or a namespace '\.\./x'"):
+        prepared(changed(found, site, digest=digest), away, Access(*ALL), tmp_path)
+
+
+BASE = LocalRequest(package="base", release="base", values={})
+
+
+def there(status: str, *, began: float = 0.0, chart: str = "base", **labels: str) -> Release:
+    made = Revision(number=2, status=status, began=began, **labels)
+    return Release(revisions=(Revision(number=1, status="deployed", bundle="v1-33-1"), made), chart=chart)
+
+
+def installed(found: FoundBundle, folder: Path, release: Release) -> list[tuple[Any, ...]]:
+    access, helm = Access(*ALL), Helm()
+    access.there = release
+    releases = prepared(found, BASE, access, folder)
+    install_locally(releases, helm=cast("Any", helm), access=as_access(access), wait=None)
+    return helm.did
+
+
+def test_a_helm_that_works_at_a_release_is_not_disturbed_and_one_that_was_killed_is_undone(
+    found: FoundBundle, tmp_path: Path
+) -> None:
+    with pytest.raises(HelmError, match=r"base-system/base: a helm works at it since 1[0-9] s \(pending-upgrade\)"):
+        installed(found, tmp_path, there("pending-upgrade", began=time.time() - 10.5))
+    done = installed(found, tmp_path, there("pending-upgrade", began=time.time() - 301))
+    assert done == [("rollback", "base", 1), ("install", "base")]
+    assert installed(found, tmp_path, there("failed", began=time.time())) == [("install", "base")]
+
+
+def test_a_release_of_a_chart_whose_name_only_begins_so_is_anothers(found: FoundBundle, tmp_path: Path) -> None:
+    with pytest.raises(ContentError, match="is there already, of the chart base-2"):
+        installed(found, tmp_path, there("deployed", chart="base-2"))
+
+
+def test_what_a_controller_took_over_is_not_taken_away() -> None:
+    access, helm = Access(), Helm()
+    for labels in ({}, {"bundle": "v1-33-1", "owner": "uid"}):
+        access.there = there("deployed", **labels)
+        with pytest.raises(ContentError, match="was not installed by packages install --from"):
+            uninstall_locally(("base",), "base-system", helm=cast("Any", helm), access=as_access(access))
+    access.there = there("deployed", bundle="v1-33-1")
+    uninstall_locally(("base",), "base-system", helm=cast("Any", helm), access=as_access(access))
+    assert helm.did == [("uninstall", "base")]
 
 
 def test_a_bundle_for_another_kubernetes_is_refused(found: FoundBundle, tmp_path: Path) -> None:

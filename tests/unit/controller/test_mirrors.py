@@ -28,6 +28,12 @@ def test_it_is_awss() -> None:
     assert "a: b" not in repr(found)
 
 
+def test_an_endpoint_is_reached_over_tls_or_not_at_all() -> None:
+    assert read_settings(secret(ENDPOINT="https://mirror.example/eks")).endpoint == "mirror.example"
+    with pytest.raises(ConfigError, match="ENDPOINT is a URL of another kind"):
+        read_settings(secret(ENDPOINT="http://mirror.example"))
+
+
 def test_a_pull_secret_lets_nodes_in_and_tells_them_whom_to_trust() -> None:
     settings = MirrorSettings(endpoint="mirror.example", username="site", password="x", authority="PEM")
     data = settings.pull_secret()

@@ -2,41 +2,47 @@
 
 from __future__ import annotations
 
-import base64
-import gzip
-import json
+from typing import Any, cast
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from bundlectl.errors import ContentError
-from controller.releases import DESCRIPTION, Release, Revision, decode
-
-
-def record(release: object) -> dict[str, dict[str, str]]:
-    packed = base64.b64encode(gzip.compress(json.dumps(release).encode()))
-    return {"data": {"release": base64.b64encode(packed).decode()}}
+from controller.releases import DESCRIPTION, Release, Revision, read_release
+from tests.unit.controller.test_records import record
 
 
 def revision(number: int, status: str, fingerprint: str = "a", *, ready: bool = False) -> Revision:
     return Revision(number=number, status=status, fingerprint=fingerprint, ready=ready)
 
 
-def test_a_record_is_read() -> None:
-    assert decode(record({"name": "a", "manifest": "x"}), "a") == {"name": "a", "manifest": "x"}
+class Secrets:
+    """The records of a release in an API server."""
+
+    def __init__(self, record: dict[str, Any]) -> None:
+        self.record = record
+
+    def list_metadata(self, path: str, **query: str) -> list[dict[str, Any]]:
+        assert (path, query["as_user"]) == ("/api/v1/namespaces/apps/secrets", "installer")
+        labels = {"version": "1", "status": "pending-install", "bundlectl.dev/bundle": "v1-33-1"}
+        return [{"metadata": {"labels": labels, "creationTimestamp": "2026-01-01T00:00:10Z"}}]
+
+    def find(self, path: str, *, as_user: str) -> dict[str, Any]:
+        assert (path.rpartition("/")[2], as_user) == ("sh.helm.release.v1.a.v1", "installer")
+        return self.record
 
 
-@given(st.text(max_size=50))
-def test_whatever_else_is_in_it_is_told(text: str) -> None:
-    with pytest.raises(ContentError):
-        decode({"data": {"release": text}}, "a")
+def test_a_release_says_of_which_chart_it_is_and_when_its_last_revision_began() -> None:
+    held = {"info": {"description": "d"}, "chart": {"metadata": {"name": "greeter"}}}
+    found = read_release(cast("Any", Secrets(record(held))), "apps", "a", as_user="installer")
+    assert found is not None
+    assert (found.description, found.chart, found.pending) == ("d", "greeter", True)
+    assert (found.last.began, found.last.bundle) == (1767225610.0, "v1-33-1")
 
 
-def test_a_record_that_unpacks_without_end_is_refused() -> None:
-    packed = base64.b64encode(gzip.compress(b" " * (65 * 1024 * 1024)))
-    with pytest.raises(ContentError):
-        decode({"data": {"release": base64.b64encode(packed).decode()}}, "a")
+@pytest.mark.parametrize("held", [{"info": [], "chart": "x"}, {"chart": {"metadata": {"name": 3}}}, {}])
+def test_a_record_that_somebody_made_up_says_nothing(held: object) -> None:
+    found = read_release(cast("Any", Secrets(record(held))), "apps", "a", as_user="installer")
+    assert found is not None
+    assert (found.description, found.chart) == ("", "")
 
 
 def test_what_is_wanted_is_held_where_the_last_revision_says_so_and_is_ours() -> None:
@@ -53,6 +59,8 @@ def test_the_last_good_revision_is_the_newest_that_was_ready_else_the_newest_tha
     assert Release(revisions=(unready, new)).last_good == unready
     assert Release(revisions=(revision(1, "failed"), new)).last_good is None
     assert Release(revisions=(new,)).last_good is None
+    still, tried = revision(1, "deployed"), revision(2, "superseded")
+    assert Release(revisions=(still, tried, revision(3, "failed"))).last_good == still, "a rollback to it failed"
 
 
 def test_only_what_was_tried_was_rolled_back() -> None:
