@@ -14,9 +14,11 @@ from controller.api import ClusterError, path_of
 from controller.configuration import MIRROR_SECRET, PULL_SECRET
 from controller.manifests import NAME, cluster_objects, remote_objects
 from controller.mirrors import docker_login, read_settings
+from controller.observing import LOCATION
 from controller.packages_cluster import package_path
 from controller.packages_state import packages_of
-from controller.values import API_VERSION, HOME_NAMESPACE, PackageBundle, bundle_object, namespace_of
+from controller.reconcile import FINALIZER
+from controller.values import API_VERSION, HOME_NAMESPACE, Package, PackageBundle, bundle_object, namespace_of
 from mirror.remote import Credential
 
 if TYPE_CHECKING:
@@ -26,7 +28,17 @@ if TYPE_CHECKING:
     from controller.packages_cluster import ClusterAccess
     from controller.packages_state import Wait
 
-__all__ = ["FedObject", "Feed", "WhichController", "feed", "feed_objects", "hide_secrets", "pull_secret", "with_held"]
+__all__ = [
+    "FedObject",
+    "Feed",
+    "WhichController",
+    "feed",
+    "feed_objects",
+    "found_controllers",
+    "hide_secrets",
+    "pull_secret",
+    "with_held",
+]
 
 WhichController = Literal["bundlectl", "aws"]
 
@@ -44,7 +56,8 @@ class Feed:
     ``registry`` is ``HOST[:PORT]``. ``credential`` is what pulls from it, ``authorities`` are PEM certificates:
     None and nothing leave what the cluster has for this registry. ``skip_verify`` says that the certificate is not
     checked; left out it is checked again.
-    ``public_key`` is the base64 DER of who signs bundles; empty where AWS does.
+    ``public_key`` is the base64 DER of who signs bundles; empty where AWS does. ``management`` is the cluster that the
+    controller runs in, empty where it is this one, or is looked up.
     """
 
     cluster: str
@@ -56,6 +69,12 @@ class Feed:
     skip_verify: bool = False
     public_key: str = ""
     allow_rollback: bool = False
+    management: str = ""
+
+    @property
+    def is_own(self) -> bool:
+        """Whether the controller runs in the cluster that is fed."""
+        return self.management in ("", self.cluster)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,26 +92,28 @@ class FedObject:
 
 
 def feed_objects(
-    wanted: Feed, which: WhichController = "bundlectl", *, held: Mapping[str, Any] | None = None, is_own: bool = True
+    wanted: Feed, which: WhichController = "bundlectl", *, held: Mapping[str, Any] | None = None
 ) -> list[dict[str, Any]]:
     """The objects, in the order in which they are applied.
+
+    How another cluster than that of the controller reaches its mirror is kept in its own namespace alone.
 
     Args:
         wanted: what is to be.
         which: the controller.
         held: ``registry-mirror-cred`` as the cluster has it; of other clusters and registries it stays as it is.
-        is_own: whether the controller runs in the cluster that is fed; how another one reaches its mirror is kept
-            in that one's namespace alone.
     """
     namespace = namespace_of(wanted.cluster)
     space = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": HOME_NAMESPACE}}
     own = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}}
     credentials = _credentials(wanted, held or {})
     docker = {".dockerconfigjson": credentials["data"][".dockerconfigjson"]}
+    places = (HOME_NAMESPACE, namespace) if wanted.is_own else (namespace,)
     return [
+        *(remote_objects(wanted.cluster) if which == "bundlectl" and not wanted.is_own else ()),
         space,
         *(cluster_objects(wanted.cluster) if which == "bundlectl" else [own]),
-        *(_mirror_secret(wanted, place) for place in ((HOME_NAMESPACE, namespace) if is_own else (namespace,))),
+        *(_mirror_secret(wanted, place) for place in places),
         credentials,
         _secret(PULL_SECRET, namespace, docker, _DOCKER),
         bundle_object(wanted.bundle.raw, origin=wanted.bundle.name),
@@ -135,15 +156,13 @@ def feed(
     """
     which = which or _found_controller(access)
     _refuse_older(access, wanted)
-    is_own = _own_cluster(access, which) in ("", wanted.cluster)
+    wanted = replace(wanted, management=wanted.management or _own_cluster(access, which))
     held = access.get(path_of("v1", "secrets", namespace=HOME_NAMESPACE, name=PULL_SECRET))
-    place = HOME_NAMESPACE if is_own else namespace_of(wanted.cluster)
+    place = HOME_NAMESPACE if wanted.is_own else namespace_of(wanted.cluster)
     wanted = with_held(wanted, access.get(path_of("v1", "secrets", namespace=place, name=MIRROR_SECRET)))
-    objects = feed_objects(wanted, which, held=held, is_own=is_own)
+    objects = feed_objects(wanted, which, held=held)
     if which == "aws":
         objects += _pull_secrets(access, wanted, objects)
-    elif not is_own:
-        objects = [*remote_objects(wanted.cluster), *objects]
     done = []
     for item in objects:
         if item["kind"] == "PackageBundle":
@@ -152,11 +171,47 @@ def feed(
             done.append(_admitted(lambda item=item: _create_bundle(access, item), wait))  # type: ignore[misc]
         else:
             done.append(_apply(access, _of_held_type(access, item)))
+    if which == "aws" and "bundlectl" not in found_controllers(access):
+        done += _let_go(access, wanted, wait)
     return which, done
 
 
+def found_controllers(access: ClusterAccess) -> list[WhichController]:
+    """Whose controllers are in a cluster.
+
+    Raises:
+        ClusterError: the API server does not answer, or refuses.
+    """
+    return [which for which, name in _DEPLOYMENTS.items() if access.get(_deployment_path(name)) is not None]
+
+
+def _let_go(access: ClusterAccess, wanted: Feed, wait: Wait) -> list[FedObject]:
+    """Take our finalizer from Packages that are AWS's now: nobody else would, when they are deleted."""
+    done = []
+    for namespace in (namespace_of(wanted.cluster), *((HOME_NAMESPACE,) if wanted.is_own else ())):
+        for item in access.items(package_path("Package", namespace=namespace)):
+            metadata = Package.from_json(item).metadata
+            if FINALIZER not in metadata.finalizers:
+                continue
+            if metadata.deleting:
+                # Once it is gone, nobody knows of its release.
+                wait.tell(
+                    f"Package {metadata.key} is being deleted, and only the controller that had it would uninstall it"
+                )
+                continue
+            kept = [name for name in metadata.finalizers if name != FINALIZER]
+            changes = {
+                "resourceVersion": metadata.resource_version,
+                "finalizers": kept,
+                "annotations": {LOCATION: None},
+            }
+            access.merge(package_path("Package", metadata.name, namespace), {"metadata": changes})
+            done.append(FedObject("Package", metadata.name, namespace, "changed"))
+    return done
+
+
 def _found_controller(access: ClusterAccess) -> WhichController:
-    found = [which for which, name in _DEPLOYMENTS.items() if access.get(_deployment_path(name)) is not None]
+    found = found_controllers(access)
     if len(found) == 1:
         return found[0]
     raise ConfigError(

@@ -14,14 +14,16 @@ from bundlectl.errors import MissingError, UsageError, VerificationError
 from bundlectl.operations.packages import bundles_in_registry, hold_to_policies
 from bundles.package_bundle import BundleName
 from bundles.plan import Naming
-from controller.api import path_of
+from controller.api import ClusterError, path_of
 from controller.charts import default_namespace
-from controller.configuration import PULL_SECRET, check_config, read_config, values_for
+from controller.configuration import PULL_SECRET, aws_values_for, check_config, read_config, values_for
+from controller.feed import found_controllers
 from controller.helm import HelmTarget
 from controller.objects import read_objects
+from controller.observing import LOCATION
 from controller.packages_cluster import package_path
 from controller.packages_state import controller_object, held_bundle, packages_of
-from controller.values import HOME_NAMESPACE, PackageBundle, bundle_object, find_package, find_version
+from controller.values import HOME_NAMESPACE, PackageBundle, bundle_object, find_package, find_version, is_namespace
 
 if TYPE_CHECKING:
     from bundlectl.operations.request import SourceRequest
@@ -177,14 +179,30 @@ def preview(
     config = read_config(change.package.spec.config, origin=name)
     check_config(config, change.version.schema, origin=name)
     chart = fetcher.fetch(f"{pointing.default_registry}/{change.repository}", change.version.digest)
-    wanted = change.package.spec.target_namespace or default_namespace(chart)
+    # Where it was put once it stays, whatever a newer chart says.
+    there = change.package.metadata.annotation(LOCATION)
+    wanted = (there if is_namespace(there) else "") or change.package.spec.target_namespace or default_namespace(chart)
     # AWS's controller keeps all its records in one namespace.
     places = [HelmTarget(kubeconfig=access.kubeconfig, namespace=namespace) for namespace in (wanted, HOME_NAMESPACE)]
     place = next((place for place in places if helm.history(place, name)), None)
     before = helm.manifest(place, name) if place else ""
-    secret = access.get(path_of("v1", "secrets", namespace=wanted, name=PULL_SECRET)) is not None
-    values = values_for(config, image_registry=pointing.default_image_registry, pull_secret=secret)
+    images = pointing.default_image_registry
+    if _is_awss(access):
+        values = aws_values_for(config, image_registry=images)
+    else:
+        secret = access.get(path_of("v1", "secrets", namespace=wanted, name=PULL_SECRET)) is not None
+        values = values_for(config, image_registry=images, pull_secret=secret)
     return diff_manifests(before, helm.render(place or places[0], name, chart, values))
+
+
+def _is_awss(access: ClusterAccess) -> bool:
+    """Whether AWS's controller would do it; an operator may be allowed to upgrade, and not to see that."""
+    try:
+        return found_controllers(access) == ["aws"]
+    except ClusterError as error:
+        if error.forbidden:
+            return False
+        raise
 
 
 def diff_manifests(before: str, after: str) -> str:

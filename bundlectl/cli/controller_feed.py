@@ -59,6 +59,15 @@ _Which = Annotated[
         case_sensitive=False,
     ),
 ]
+_Management = Annotated[
+    str,
+    option(
+        "--management-cluster",
+        metavar="NAME",
+        show_default=False,
+        help="The cluster that the controller runs in, where it is another; looked up if not said.",
+    ),
+]
 _DryRun = Annotated[bool, option("--dry-run", help="Only print the objects, for a cluster that has none of them yet.")]
 _WithSecrets = Annotated[bool, option("--with-secrets", help="With --dry-run: print passwords, too.")]
 _Timeout = Annotated[
@@ -72,6 +81,7 @@ class _Asked:
     """What the options ask for."""
 
     cluster: str
+    management: str
     wanted: str
     dry_run: bool
     kubeconfig: Path | None
@@ -96,6 +106,7 @@ def register_feed(noun: typer.Typer) -> None:
         *,
         registry: Registry = "",
         cluster: Cluster,
+        management_cluster: _Management = "",
         kube_version: KubeVersion = "",
         bundle_version: _BundleVersion = "",
         controller: _Which = None,
@@ -125,6 +136,7 @@ def register_feed(noun: typer.Typer) -> None:
             raise UsageError("--kube-version and --bundle-version both choose a bundle", hint="give one of them")
         asked = _Asked(
             cluster=cluster,
+            management=management_cluster,
             wanted=bundle_version or kube_version,
             dry_run=dry_run,
             kubeconfig=kubeconfig,
@@ -185,6 +197,7 @@ def _wanted(asked: _Asked, naming: "Naming", bundle: str, request: "SourceReques
     site = site_registry(naming, session)
     return Feed(
         cluster=cluster_name(asked.cluster),
+        management=cluster_name(asked.management) if asked.management else "",
         registry=naming.registry,
         place=found.place,
         bundle=found,

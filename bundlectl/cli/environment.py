@@ -21,6 +21,8 @@ __all__ = ["Environment", "current_time", "read_environment"]
 
 _SYSTEM_CONFIG = Path("/etc/bundlectl/config.toml")
 _PIN = "BUNDLECTL_PKCS11_PIN"
+_OURS = ("BUNDLECTL_", "COSIGN_", "DOCKER_AUTH_CONFIG")
+"""How variables begin that are meant for bundlectl; passwords are among them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +46,8 @@ class Environment:
     """``CLUSTER_NAME``: of the cluster that this runs in, as AWS's controller takes it."""
     search_path: str = ""
     """``PATH``: where programs are looked for."""
+    for_programs: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """What programs see that act in the user's name: all but what is meant for bundlectl."""
     no_color: bool = False
     dumb_terminal: bool = False
     cosign_password: bytes | None = field(default=None, repr=False)
@@ -76,6 +80,7 @@ def read_environment(variables: Mapping[str, str] | None = None, *, home: Path |
         kubeconfig=_kubeconfig(values, folder),
         cluster_name=values.get("CLUSTER_NAME", ""),
         search_path=values.get("PATH", ""),
+        for_programs={name: value for name, value in values.items() if not name.startswith(_OURS)},
         no_color=bool(values.get("NO_COLOR")),
         dumb_terminal=values.get("TERM", "") == "dumb",
         eksa_public_key=values.get("EKSA_PUBLIC_KEY", ""),

@@ -235,6 +235,7 @@ def _register_upgrade(noun: typer.Typer) -> None:
 
         The bundle is taken out of the cluster, or else out of the mirror that the cluster is fed from, and
         its signature checked. It must be newer than the active one, unless --allow-rollback is given.
+        Exit code 4 when it lacks a package, or a version, that a Package asks for: that one stays as it is.
         """
         how = _How(invocation=invocation, kubeconfig=kubeconfig, helm=helm, seconds=timeout if wait else 0)
         work = partial(_upgrade, how, cluster, bundle_version, dry_run)
@@ -244,7 +245,19 @@ def _register_upgrade(noun: typer.Typer) -> None:
                 if package["diff"]:
                     invocation.console.text(f"# {package['name']}\n{package['diff']}\n")
         show(invocation, form, document, render_upgrade)
+        return _told_lacking(invocation, document)
+
+
+def _told_lacking(invocation: Invocation, document: dict[str, Any]) -> int:
+    """Say for which Packages the bundle has nothing; the exit code."""
+    lacking = [item["name"] for item in document["packages"] if item["to"] is None]
+    if not lacking:
         return 0
+    invocation.console.warning(
+        f"{document['bundle']} has nothing for {', '.join(lacking)}: what runs stays, and nobody looks after it. "
+        "Delete it, ask for a version that there is, or activate a bundle that has it"
+    )
+    return MissingError.exit_code
 
 
 def _upgrade(

@@ -46,7 +46,9 @@ __all__ = [
 _Result = TypeVar("_Result")
 
 _LOOK: Final = 0.1
-"""Seconds between two looks whether helm is to be killed."""
+"""Seconds between two looks whether helm is to be stopped."""
+_GRACE: Final = 0.7
+"""Seconds that helm gets then to write down that its operation failed, so that the next can begin at once."""
 
 Registry = Annotated[
     str,
@@ -176,8 +178,12 @@ def open_cluster(invocation: Invocation, kubeconfig: Path | None) -> ClusterAcce
         BundlectlError: there is none, it cannot be used, or the package for that is absent.
     """
     from controller.packages_cluster import ClusterAccess  # noqa: PLC0415 -- kubernetes
+    from mirror.http.transport import Transport  # noqa: PLC0415 -- not for --help
 
-    return ClusterAccess(kubeconfig or invocation.start.environment.kubeconfig)
+    environment = invocation.start.environment
+    # As helm, which goes by the same variables.
+    transport = Transport(https_proxy=environment.https_proxy, no_proxy=environment.no_proxy)
+    return ClusterAccess(kubeconfig or environment.kubeconfig, transport)
 
 
 @contextmanager
@@ -190,10 +196,11 @@ def installing(invocation: Invocation, helm: Path | None, session: Session) -> I
     from controller.charts import ChartFetcher  # noqa: PLC0415 -- not for --help
     from controller.helm import Helm, find_helm  # noqa: PLC0415 -- not for --help
 
-    program = find_helm(helm, invocation.start.environment.search_path)
+    environment = invocation.start.environment
+    program = find_helm(helm, environment.search_path)
     with ExitStack() as stack:
         folder = Path(stack.enter_context(TemporaryDirectory(prefix="bundlectl-packages-")))
-        found = Helm(program, folder / "helm")
+        found = Helm(program, folder / "helm", grace=_GRACE, environment=environment.for_programs)
         # A process of its own session would outlive this one.
         ended = threading.Event()
         stack.callback(ended.set)

@@ -73,7 +73,7 @@ def test_a_package_is_installed_within_five_seconds(site: Site, record_property:
     site.activate(site.mirror.bundle("v1-33-1", package("greeter", ("1.0.0", digest), images=(image,))))
     wait_for(lambda: bundle_state(site, "v1-33-1") == "available", "the bundle is available")
     began = time.monotonic()
-    site.install("greeter", "greeter", config={"replicas": 2})
+    site.install("greeter", "greeter", config='{replicas: 2, motto: "ahoi \\U0001f6a2"}')
     status = site.wait("greeter", state="installed")
     took = time.monotonic() - began
     record_property("told", f"{site.name}: {took:.1f} s from the creation of a Package to installed")

@@ -15,7 +15,7 @@ import pytest
 from kubernetes.client import ApiException
 
 from tests.interop.cluster import MERGE, cluster_in, wait_for
-from tests.interop.packages_site import Site, in_process, package, prepare, secured_docker_registry
+from tests.interop.packages_site import Site, in_process, may_do_all_in, package, prepare, secured_docker_registry
 from tests.interop.workloads import UNREADY
 
 if TYPE_CHECKING:
@@ -166,6 +166,32 @@ def test_a_new_password_of_the_mirror_gets_into_pull_secrets_by_itself(site: Sit
         site.cluster.call("PATCH", mirror, changed, content_type=MERGE)
         wait_for(lambda: site.cluster.get(path)["data"] != before, "the pull secret has it", within=40)
         site.cluster.call("PATCH", mirror, {"data": kept}, content_type=MERGE)
+
+
+def test_a_namespace_of_packages_that_is_deleted_takes_all_with_it_that_they_installed(site: Site) -> None:
+    """Its roles go before its Packages do; the last test of this cluster."""
+    digest = charts(site, "leaving", "1.0.0")["1.0.0"]
+    site.activate(site.mirror.bundle("v1-33-130", package("leaving", ("1.0.0", digest))))
+    site.cluster.call("POST", "/api/v1/namespaces", {"metadata": {"name": "apps"}})
+    may_do_all_in(site.cluster, site.namespace, "apps")
+    namespace = f"/api/v1/namespaces/{site.namespace}"
+    delete_lease(site)
+    with site.running("helm4"):
+        site.install("leaving", "leaving", namespace="apps")
+        site.install("inside", "leaving")
+        for name in ("leaving", "inside"):
+            site.wait(name, state="installed")
+        site.cluster.call("DELETE", namespace)
+        wait_for(lambda: is_absent(site, namespace), "the namespace is gone", within=60)
+    assert is_absent(site, "/apis/apps/v1/namespaces/apps/deployments/leaving")
+
+
+def is_absent(site: Site, path: str) -> bool:
+    try:
+        site.cluster.get(path)
+    except ApiException as error:
+        return bool(error.status == 404)
+    return False
 
 
 def leads(url: str) -> bool:

@@ -18,6 +18,8 @@ from jsonschema import Draft202012Validator
 from kubernetes.client import ApiException
 
 from controller.crds import load_definitions
+from controller.observing import LOCATION
+from controller.reconcile import FINALIZER
 from tests.interop.cluster import cluster_in, define, wait_for
 from tests.interop.content import write_layout
 from tests.interop.programs import Program, bundlectl, docker_registry, free_port, provided, running
@@ -210,7 +212,7 @@ def test_without_a_controller_a_package_is_installed_changed_rolled_back_and_del
     failed = with_helm.attempt(*install, "--wait", "--timeout", "4")
     assert failed.returncode == 3
     foreign = with_helm.attempt("packages", "install", "base", "--package-name", "greeter", *install[3:])
-    told = f"{target}/greeter: is there already, of the chart greeter-"
+    told = f"{target}/greeter: is there already, of the chart greeter"
     assert (foreign.returncode, told in foreign.stderr) == (3, True), foreign.stderr
     assert "was rolled back to revision 2: not ready within 4 s: Deployment/greeter: " in failed.stderr
     held = deployment(site, target)
@@ -257,6 +259,33 @@ def test_an_installation_that_is_stopped_stops_helm_and_the_same_command_goes_on
     assert not [path for path in Path("/proc").glob("[0-9]*/cmdline") if target.encode() in _read(path)]
     assert ours.run(*install, "--wait") == f"base 3.0.0 in {target}: installed\n"
     assert deployment(site, target, "base")["status"]["availableReplicas"] == 1
+
+
+def test_helm_finds_what_the_users_kubeconfig_runs_for_a_login_and_leaves_alone_what_another_helm_works_at(
+    with_helm: Program, mirror: Mirror, site: Cluster, target: str
+) -> None:
+    ours = with_helm
+    access = json.loads(site.kubeconfig.read_text())
+    credential = {"apiVersion": "client.authentication.k8s.io/v1", "kind": "ExecCredential"}
+    (ours.home / "login.json").write_text(json.dumps({**credential, "status": access["users"][0]["user"]}))
+    program = ours.home / "bin" / "site-login"
+    program.write_text('#!/bin/sh\ncat "$HOME/login.json"\n')
+    program.chmod(0o755)
+    login = {"apiVersion": credential["apiVersion"], "command": program.name, "interactiveMode": "Never"}
+    access["users"][0]["user"] = {"exec": login}
+    kubeconfig = ours.home / "login.kubeconfig"
+    kubeconfig.write_text(json.dumps(access))
+    options = ("--from", mirror.target, "--kube-version", "v1-33-1", "--target-namespace", target, *mirror.trusted)
+    install = ("packages", "install", "base", *options, "--kubeconfig", kubeconfig)
+    assert ours.run(*install) == f"base 3.0.0 in {target}: installed\n"
+
+    records = f"/api/v1/namespaces/{target}/secrets"
+    pending = {"metadata": {"labels": {"status": "pending-upgrade"}}}
+    path = f"{records}/sh.helm.release.v1.base.v1"
+    site.call("PATCH", path, pending, content_type="application/merge-patch+json")
+    refused = ours.attempt(*install)
+    assert (refused.returncode, "a helm works at it since" in refused.stderr) == (1, True), refused.stderr
+    assert len(site.get(records, labelSelector="owner=helm")["items"]) == 1
 
 
 def _read(path: Path) -> bytes:
@@ -464,6 +493,10 @@ def test_a_package_is_asked_for_and_an_upgrade_shows_what_it_would_change(
     pointing = f"{API}/eksa-packages/packagebundlecontrollers/{cluster_name}"
     assert site.get(pointing)["spec"]["activeBundle"] == "v1-33-1"
     described(ours.document(*upgrade, "--dry-run", "-o", "json"), "packages-upgrade")
+    ours.run("packages", "install", "greeter", "--package-name", "pinned", *where, "--package-version", "1.0.0")
+    lacking = ours.attempt(*upgrade, "--dry-run")
+    assert (lacking.returncode, "v1-33-2 has nothing for pinned" in lacking.stderr) == (4, True), lacking.stderr
+    ours.run("packages", "delete", "pinned", "--cluster", cluster_name, "--wait")
     done = described(ours.document(*upgrade, "-o", "json"), "packages-upgrade")
     assert (done["outcome"], done["packages"][0]["to"]) == ("activated", "1.1.0")
     assert site.get(pointing)["spec"]["activeBundle"] == "v1-33-2"
@@ -543,3 +576,48 @@ def test_the_controller_does_what_is_asked_with_no_more_rights_than_are_printed(
         with pytest.raises(ApiException, match="not found"):
             deployment(site, target)
     assert "forbidden" not in log.read_text()
+
+
+def test_packages_are_let_go_when_awss_controller_is_fed_alone(
+    ours: Program, mirror: Mirror, site: Cluster, cluster_name: str
+) -> None:
+    """It knows nothing of our finalizer, and a Package that is deleted would stay for ever."""
+    install_controller(ours, site, cluster_name, "aws")
+    feed = ("controller", "feed", "--registry", mirror.target, "--cluster", cluster_name, *mirror.trusted)
+    feed = (*feed, "--bundle-version", "v1-33-1", "-o", "json")
+    ours.run(*feed)
+    where = f"eksa-packages-{cluster_name}"
+    metadata = {
+        "name": "greeter",
+        "namespace": where,
+        "finalizers": [FINALIZER],
+        "annotations": {LOCATION: where, "kept": "yes"},
+    }
+    version = API.split("/apis/")[1].rpartition("/")[0]
+    site.apply({"apiVersion": version, "kind": "Package", "metadata": metadata, "spec": {"packageName": "greeter"}})
+    changed = [item for item in ours.document(*feed)["objects"] if item["outcome"] != "unchanged"]
+    assert [(item["kind"], item["name"]) for item in changed] == [("Package", "greeter")]
+    found = site.get(f"{API}/{where}/packages/greeter")["metadata"]
+    assert "finalizers" not in found
+    assert found["annotations"] == {"kept": "yes"}
+    assert {item["outcome"] for item in ours.document(*feed)["objects"]} == {"unchanged"}
+    site.call("DELETE", f"{API}/{where}/packages/greeter")
+
+
+def test_a_dry_run_for_a_workload_cluster_shows_what_would_be_applied_for_it(
+    ours: Program, mirror: Mirror, site: Cluster, cluster_name: str
+) -> None:
+    install_controller(ours, site, cluster_name, "bundlectl")
+    feed = ("controller", "feed", "--registry", mirror.target, "--cluster", f"{cluster_name}-field", *mirror.trusted)
+    feed = (*feed, "--bundle-version", "v1-33-1")
+    site.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "eksa-system"}})
+    printed = yaml.safe_load_all(ours.run(*feed, "--management-cluster", cluster_name, "--dry-run"))
+    shown = [(item["kind"], item["metadata"].get("namespace"), item["metadata"]["name"]) for item in printed]
+    assert ("Role", "eksa-system", f"bundlectl-controller-{cluster_name}-field") in shown
+    applied = ours.document(*feed, "-o", "json")["objects"]
+    # The controller's key is not among the objects of a dry run.
+    assert shown == [
+        (item["kind"], item["namespace"], item["name"]) for item in applied if item["kind"] != "Deployment"
+    ]
+    site.call("DELETE", f"{API}/eksa-packages/packagebundlecontrollers/{cluster_name}-field")
+    site.call("DELETE", f"/api/v1/namespaces/eksa-packages-{cluster_name}-field")

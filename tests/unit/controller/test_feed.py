@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import threading
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
@@ -12,8 +13,11 @@ import pytest
 from bundlectl.operations.packages import FoundBundle, PackagePlace
 from bundles.document import parse_document
 from bundles.schema import parse_model
-from controller.feed import Feed, feed_objects, hide_secrets, pull_secret, with_held
+from controller.configuration import aws_values_for
+from controller.feed import Feed, _let_go, feed_objects, found_controllers, hide_secrets, pull_secret, with_held
+from controller.packages_state import Wait
 from controller.packages_upgrade import diff_manifests
+from controller.reconcile import FINALIZER
 from mirror.oci.digest import Digest
 from mirror.remote import Credential
 
@@ -135,9 +139,15 @@ def test_another_registry_is_not_given_the_password_of_the_one_before(
 
 
 def test_a_workload_cluster_that_is_fed_leaves_the_mirror_of_the_others_alone(wanted: Feed) -> None:
-    found = secrets_of(feed_objects(replace(wanted, credential=LOGIN), is_own=False))
+    objects = feed_objects(replace(wanted, credential=LOGIN, management="mgmt"))
+    found = secrets_of(objects)
     assert ("eksa-packages", "registry-mirror-secret") not in found
     assert found["eksa-packages-site", "registry-mirror-secret"]["USERNAME"] == LOGIN.username
+    assert [item["kind"] for item in objects if item["metadata"].get("namespace") == "eksa-system"] == [
+        "Role",
+        "RoleBinding",
+    ]
+    assert feed_objects(replace(wanted, management="site")) == feed_objects(wanted)
 
 
 @pytest.mark.parametrize(
@@ -187,3 +197,67 @@ def test_manifests_are_compared_object_by_object_and_secrets_by_their_hashes() -
     assert "bmV3" not in shown
     assert diff_manifests(before, before) == ""
     assert diff_manifests(before, after) != shown  # or a password could be found by trying
+
+
+class Cluster:
+    """What `feed` asks of a cluster once everything is as it should be."""
+
+    def __init__(self, *packages: dict[str, Any], deployments: tuple[str, ...]) -> None:
+        self.packages = list(packages)
+        self.deployments = deployments
+        self.merged: list[tuple[str, Any]] = []
+
+    def get(self, path: str) -> dict[str, Any] | None:
+        return {} if path.rpartition("/")[2] in self.deployments else None
+
+    def items(self, path: str) -> list[dict[str, Any]]:
+        namespace = path.split("/namespaces/")[1].partition("/")[0]
+        return [item for item in self.packages if item["metadata"]["namespace"] == namespace]
+
+    def merge(self, path: str, patch: Any) -> dict[str, Any]:
+        self.merged.append((path, patch))
+        return {}
+
+
+def package(name: str, namespace: str, *finalizers: str, **more: str) -> dict[str, Any]:
+    metadata = {"name": name, "namespace": namespace, "resourceVersion": "5", "finalizers": list(finalizers), **more}
+    return {"metadata": metadata, "spec": {"packageName": name}}
+
+
+def test_packages_that_are_awss_from_now_on_are_let_go(wanted: Feed) -> None:
+    cluster = Cluster(
+        package("ours", "eksa-packages-site", FINALIZER, "theirs/finalizer"),
+        package("old", "eksa-packages", FINALIZER),
+        package("free", "eksa-packages-site"),
+        package("leaving", "eksa-packages-site", FINALIZER, deletionTimestamp="2026-11-26T00:00:00Z"),
+        package("other", "eksa-packages-other", FINALIZER),
+        deployments=("eks-anywhere-packages",),
+    )
+    told: list[str] = []
+    wait = Wait(1, told.append, threading.Event())
+    done = _let_go(cast("Any", cluster), wanted, wait)
+    assert [(item.name, item.outcome) for item in done] == [("ours", "changed"), ("old", "changed")]
+    assert [patch["metadata"]["finalizers"] for _, patch in cluster.merged] == [["theirs/finalizer"], []]
+    assert cluster.merged[0][1]["metadata"]["resourceVersion"] == "5"
+    assert len(told) == 1
+    assert "eksa-packages-site/leaving" in told[0]
+    again = Cluster(package("old", "eksa-packages", FINALIZER), deployments=())
+    assert (
+        _let_go(cast("Any", again), replace(wanted, management="mgmt"), Wait(1, told.append, threading.Event())) == []
+    )
+
+
+@pytest.mark.parametrize("deployments", [("eks-anywhere-packages",), ("bundlectl-controller",), ()])
+def test_whose_controller_is_there_is_looked_up(deployments: tuple[str, ...]) -> None:
+    names = {"eks-anywhere-packages": "aws", "bundlectl-controller": "bundlectl"}
+    assert found_controllers(cast("Any", Cluster(deployments=deployments))) == [names[name] for name in deployments]
+
+
+def test_what_awss_controller_would_give_to_helm_has_its_pull_secrets_alone() -> None:
+    config = {"imagePullSecrets": [{"name": "mine"}], "replicas": 2}
+    assert aws_values_for(config, image_registry="harbor.example/x") == {
+        "replicas": 2,
+        "sourceRegistry": "harbor.example/x",
+        "imagePullSecrets": [{"name": "ecr-token"}, {"name": "registry-mirror-cred"}],
+    }
+    assert aws_values_for({"sourceRegistry": "own"}, image_registry="x")["sourceRegistry"] == "own"
