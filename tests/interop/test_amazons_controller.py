@@ -46,6 +46,7 @@ PORT = 9443
 HOOKS = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations"
 DEPLOYMENT = "eks-anywhere-packages"
 ITS_OWN = "/tmp"  # noqa: S108 -- where it has to look
+KUBECONFIG = f"{ITS_OWN}/kubeconfig"
 POD = 'mount --bind "$0" "$1" && exec "$1/package-manager" server --verbosity=6'
 
 DEPLOYMENTS = "/apis/apps/v1/namespaces/{}/deployments"
@@ -93,7 +94,7 @@ class Amazon:
             (self.folder / "config" / "registry" / name).write_bytes(base64.b64decode(value))
         with running(
             ["unshare", "--mount", "sh", "-c", POD, self.folder, ITS_OWN],
-            environment={"PATH": os.environ["PATH"], "KUBECONFIG": f"{ITS_OWN}/kubeconfig", **environment},
+            environment={"PATH": os.environ["PATH"], "HOME": ITS_OWN, "KUBECONFIG": KUBECONFIG, **environment},
             log=self.folder / "log",
             ready=listens,
         ):
