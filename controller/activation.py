@@ -168,18 +168,20 @@ class ControllerReconciler:
                 document, "ignored", "", Condition(type="Ready", status="False", reason="Ignored", message=told)
             )
             return Outcome()
+        found: BundleName | BundlectlError
         try:
-            newest = self._newest(controller)
+            found = self._newest(controller)
         except BundlectlError as error:
-            self._write(
-                document,
-                "disconnected",
-                str(error),
-                Condition(type="Ready", status="False", reason="Disconnected", message=str(error)),
-            )
+            found = error
+        if not self._may_write():
+            return Outcome()  # a mirror may take longer to answer than the lead lasts
+        if isinstance(found, BundlectlError):
+            told = str(found)
+            ready = Condition(type="Ready", status="False", reason="Disconnected", message=told)
+            self._write(document, "disconnected", told, ready)
             settled = False
         else:
-            settled = self._judge(document, controller, newest)
+            settled = self._judge(document, controller, found)
         shortly = min(controller.upgrade_check_short_interval, _LONGEST_FAILING)
         return Outcome(again_after=max(_SHORTEST, controller.upgrade_check_interval if settled else shortly))
 

@@ -6,7 +6,7 @@ import base64
 import binascii
 import datetime as dt
 import tempfile
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -54,8 +54,11 @@ class Certificates:
         self._path = path_of("v1", "secrets", namespace=HOME_NAMESPACE, name=CERTIFICATE_SECRET)
         self._webhooks = f"{_WEBHOOKS}/{configuration}"
 
-    def current(self) -> Certificate:
+    def current(self, shown: Certificate | None = None) -> Certificate:
         """The certificate of all replicas; made when there is none that will do, or not for much longer.
+
+        Args:
+            shown: by this replica at the moment, which stays trusted beside another one.
 
         Raises:
             ConfigError: there is no Secret for it, and this account may not make one.
@@ -64,8 +67,8 @@ class Certificates:
         stored = self._api.find(self._path)
         found = _read(stored or {})
         if found is not None and self._will_do(found):
-            return found
-        made = self._make(found)
+            return _trusting(found, shown)
+        made = _trusting(self._make(found), shown)
         data = {"tls.crt": made.certificate, "tls.key": made.key, "ca.crt": made.trusted}
         encoded = {name: base64.b64encode(content).decode() for name, content in data.items()}
         try:
@@ -78,7 +81,7 @@ class Certificates:
         except ClusterError as error:
             # Another replica was faster: its certificate is as good.
             if error.conflict and (theirs := _read(self._api.get(self._path))) is not None and self._will_do(theirs):
-                return theirs
+                return _trusting(theirs, shown)
             if error.forbidden and stored is None:
                 raise ConfigError(
                     "is not there, and the controller may only fill it",
@@ -158,12 +161,21 @@ class Rotation:
             BundlectlError: the cluster does not let us.
             OSError: ``show`` could not.
         """
-        if self._announced != self._shown:
+        before = self._shown
+        if self._announced.certificate != before.certificate:
             self._show(self._announced)
             self._shown = self._announced
-        current = self._certificates.current()
+        # One turn longer than it is shown here: other replicas have their turns later.
+        current = self._certificates.current(before)
         self._certificates.announce(current)
         self._announced = current
+
+
+def _trusting(certificate: Certificate, shown: Certificate | None) -> Certificate:
+    """What is to be trusted with a certificate, and with what is shown still: somebody may have emptied the Secret."""
+    if shown is None or shown.certificate in certificate.trusted or _is_over(shown.certificate):
+        return certificate
+    return replace(certificate, trusted=certificate.trusted + shown.certificate)
 
 
 def _is_over(certificate: bytes) -> bool:

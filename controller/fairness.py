@@ -1,4 +1,4 @@
-"""No workload cluster holds up the others: one that is slow, or means to be, gets all workers but one."""
+"""No workload cluster holds up the others: those that are slow, or mean to be, leave workers to the rest."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ if TYPE_CHECKING:
 __all__ = ["Fair"]
 
 _LATER: Final = 1.0
-"""Seconds until a Package is looked at again whose cluster has as many workers as it may have."""
+"""Seconds until a Package is looked at again for which no worker is free."""
 
 
 class Fair:
-    """Reconciles Packages as another one does, not too many of one namespace at a time. Thread-safe.
+    """Reconciles Packages as another one does, not too many of workload clusters at a time. Thread-safe.
 
     Args:
         reconciler: does it.
         own: namespaces of the cluster that the controller runs in, which may have all workers.
-        most: workers for each of the others.
+        workers: that there are. Workload clusters together get all but one, each of them all but two.
     """
 
-    def __init__(self, reconciler: Reconciler, own: Collection[str], most: int) -> None:
+    def __init__(self, reconciler: Reconciler, own: Collection[str], workers: int) -> None:
         self._reconciler = reconciler
         self._own = frozenset(own)
-        self._most = most
+        self._workers = workers
         self._lock = threading.Lock()
         self._busy: Counter[str] = Counter()
 
@@ -45,8 +45,8 @@ class Fair:
         if namespace in self._own:
             return self._reconciler.reconcile(key)
         with self._lock:
-            if self._busy[namespace] >= self._most:
-                return Outcome(again_after=_LATER)
+            if self._busy[namespace] >= self._workers - 2 or self._busy.total() >= self._workers - 1:
+                return Outcome(again_after=_LATER, untried=True)
             self._busy[namespace] += 1
         try:
             return self._reconciler.reconcile(key)

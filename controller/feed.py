@@ -12,6 +12,7 @@ from bundles.canonical import canonical_bytes
 from bundles.package_bundle import BundleName
 from controller.api import ClusterError, path_of
 from controller.configuration import MIRROR_SECRET, PULL_SECRET
+from controller.lease import DURATION
 from controller.manifests import NAME, cluster_objects, remote_objects
 from controller.mirrors import docker_login, read_settings
 from controller.observing import LOCATION
@@ -172,7 +173,10 @@ def feed(
         else:
             done.append(_apply(access, _of_held_type(access, item)))
     if which == "aws" and "bundlectl" not in found_controllers(access):
-        done += _let_go(access, wanted, wait)
+        if _leads_somewhere(access, wait):
+            wait.tell(f"{NAME} still renews its Lease, from wherever it runs: end it, or Packages stay its own")
+        else:
+            done += _let_go(access, wanted, wait)
     return which, done
 
 
@@ -185,6 +189,19 @@ def found_controllers(access: ClusterAccess) -> list[WhichController]:
     return [which for which, name in _DEPLOYMENTS.items() if access.get(_deployment_path(name)) is not None]
 
 
+def _leads_somewhere(access: ClusterAccess, wait: Wait) -> bool:
+    """Whether our controller runs where no Deployment says so: on a host, or under another name."""
+
+    def held() -> tuple[str, str]:
+        lease = access.get(path_of("coordination.k8s.io/v1", "leases", namespace=HOME_NAMESPACE, name=NAME)) or {}
+        version = str((lease.get("metadata") or {}).get("resourceVersion", ""))
+        return str((lease.get("spec") or {}).get("holderIdentity") or ""), version
+
+    seen = held()
+    # Not by the time that is written in it: the clocks of two machines disagree. Who was killed renews it no more.
+    return bool(seen[0]) and replace(wait, seconds=DURATION).until(lambda: held() != seen) and bool(held()[0])
+
+
 def _let_go(access: ClusterAccess, wanted: Feed, wait: Wait) -> list[FedObject]:
     """Take our finalizer from Packages that are AWS's now: nobody else would, when they are deleted."""
     done = []
@@ -193,6 +210,8 @@ def _let_go(access: ClusterAccess, wanted: Feed, wait: Wait) -> list[FedObject]:
             metadata = Package.from_json(item).metadata
             if FINALIZER not in metadata.finalizers:
                 continue
+            # As it is now: AWS's controller writes its status meanwhile, of one after the other.
+            metadata = Package.from_json(access.get(package_path("Package", metadata.name, namespace)) or item).metadata
             if metadata.deleting:
                 # Once it is gone, nobody knows of its release.
                 wait.tell(

@@ -24,7 +24,7 @@ from controller.encoding import encode_json
 from mirror.filesystem import mapped_errors
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from typing import IO
 
 __all__ = ["Helm", "HelmError", "HelmTarget", "find_helm"]
@@ -99,6 +99,8 @@ class Helm:
         grace: seconds that a helm which is to be killed gets to write down that it was stopped.
         environment: of the user that helm acts for, whose kubeconfig may name programs; nothing of it says how
             helm works.
+        may_start: asked before a run for a release: between `kill` and what makes it necessary time may pass, such as
+            that for which this process was stopped.
     """
 
     def __init__(
@@ -109,6 +111,7 @@ class Helm:
         seconds: float = _SECONDS,
         grace: float = 0.0,
         environment: Mapping[str, str] | None = None,
+        may_start: Callable[[], bool] = lambda: True,
     ) -> None:
         self.program = program
         self._folder = folder
@@ -118,6 +121,7 @@ class Helm:
         self._lock = threading.Lock()
         self._running: set[subprocess.Popen[bytes]] = set()
         self._stopped = threading.Event()
+        self._may_start = may_start
         with mapped_errors(folder, action="make"):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
@@ -249,6 +253,8 @@ class Helm:
         self._ask((*options, *kept, *repairing), target, release, given)
 
     def _ask(self, options: Sequence[str], target: HelmTarget, release: str, given: IO[bytes] | None = None) -> bytes:
+        if not self._may_start():
+            raise HelmError("helm is not started: this replica does not lead any more", artifact=release)
         reached = ["--kubeconfig", str(target.kubeconfig), "--namespace", target.namespace]
         if target.as_user:
             reached += ["--kube-as-user", target.as_user]

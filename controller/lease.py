@@ -26,9 +26,15 @@ _AGAIN: Final = 0.5
 """Seconds after a renewal that failed: there is time for more than one before a leader gives up."""
 _LOOKS: Final = 2.0
 _GUARDS: Final = 0.5
+_BOOT: Final = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 _TRANSITIONS: Final = 2**31 - 1
 """The most that the API takes."""
 _GROUP: Final = "coordination.k8s.io/v1"
+
+
+def _passed() -> float:
+    """Seconds, never going back, that go on while a machine sleeps: others take the lead meanwhile."""
+    return time.clock_gettime(_BOOT)
 
 
 class Leadership(threading.Thread):
@@ -41,7 +47,7 @@ class Leadership(threading.Thread):
         identity: of this process, new with each start.
         gained: called before this replica begins to lead.
         lost: called when it does not lead any more; by then `holds` says so. Never at the same time as ``gained``.
-        clock: seconds, never going back.
+        clock: seconds, never going back, not even while a machine sleeps.
     """
 
     def __init__(
@@ -53,7 +59,7 @@ class Leadership(threading.Thread):
         *,
         gained: Callable[[], None],
         lost: Callable[[], None],
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = _passed,
     ) -> None:
         super().__init__(name="leadership", daemon=True)
         self._api = api
@@ -67,6 +73,8 @@ class Leadership(threading.Thread):
         self._lock = threading.Lock()
         self._leaving = threading.Event()
         self._renewed: float | None = None
+        self._written: dict[str, Any] | None = None
+        """The Lease as this replica wrote it last, as long as nothing says that it is another by now."""
         self._leads = False
         self._seen: tuple[str, str] = ("", "")
         self._seen_at = 0.0
@@ -80,17 +88,16 @@ class Leadership(threading.Thread):
         """Take part."""
         threading.Thread(target=self._guard, name="leadership-guard", daemon=True).start()
         while not self._leaving.is_set():
-            renewed = self.step()
-            self._leaving.wait(_LOOKS if not self._leads else _RENEWED if renewed else _AGAIN)
+            self._leaving.wait(self.step())
         if self._leads:
             self._turn(leads=False)
             self._give_up()
 
-    def step(self) -> bool:
+    def step(self) -> float:
         """Look at the Lease once: renew it, take it, or wait.
 
         Returns:
-            Whether it was renewed or taken.
+            Seconds after which to look again.
         """
         began = self._clock()
         try:
@@ -106,7 +113,9 @@ class Leadership(threading.Thread):
             self._turn(leads=True)
         elif not self.holds:
             self._turn(leads=False)
-        return held
+        if not self._leads:
+            return _LOOKS
+        return max(_AGAIN, _RENEWED - (self._clock() - began)) if held else _AGAIN
 
     def resign(self) -> None:
         """Leave the election, so that another may lead at once."""
@@ -138,13 +147,17 @@ class Leadership(threading.Thread):
         return renewed is not None and self._clock() - renewed < _GIVES_UP
 
     def _try(self) -> bool:
+        written, self._written = self._written, None
+        if written is not None and self._leads:
+            # Without looking first: an API server that takes its time is asked once, and tells when it is another.
+            return self._write(lambda: self._api.replace(self._path, {**written, "spec": self._spec(written["spec"])}))
         lease = self._api.find(self._path)
         if lease is None:
             if self._seen[0] not in ("", self.identity) and self._clock() - self._seen_at < DURATION:
                 # Somebody deleted it, which its holder cannot know yet.
                 return False
             body = {"apiVersion": _GROUP, "kind": "Lease", "metadata": {"name": self._lease}, "spec": self._spec({})}
-            return self._written(lambda: self._api.create(self._collection, body))
+            return self._write(lambda: self._api.create(self._collection, body))
         spec = lease.get("spec") or {}
         holder, version = str(spec.get("holderIdentity") or ""), str(lease["metadata"].get("resourceVersion"))
         if (holder, version) != self._seen:
@@ -154,9 +167,9 @@ class Leadership(threading.Thread):
             patience = max(float(spec.get("leaseDurationSeconds") or 0), DURATION)
             if self._clock() - self._seen_at < patience:
                 return False
-        return self._written(lambda: self._api.replace(self._path, {**lease, "spec": self._spec(spec)}))
+        return self._write(lambda: self._api.replace(self._path, {**lease, "spec": self._spec(spec)}))
 
-    def _written(self, write: Callable[[], dict[str, Any]]) -> bool:
+    def _write(self, write: Callable[[], dict[str, Any]]) -> bool:
         try:
             written = write()
         except ClusterError as error:
@@ -164,6 +177,7 @@ class Leadership(threading.Thread):
                 return False
             # A leader that is in conflict looks again: somebody else may have done no more than label the Lease.
             raise
+        self._written = written
         self._seen = (self.identity, str(written["metadata"].get("resourceVersion")))
         self._seen_at = self._clock()
         return True

@@ -33,10 +33,14 @@ _STEPS: Final = 40
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """When to look again: in seconds, with back-off, or (neither) when something changes."""
+    """When to look again: in seconds, with back-off, or (neither) when something changes.
+
+    ``untried`` says that it was not looked at, for it was not its turn: what failed before counts as before.
+    """
 
     again_after: float | None = None
     retry: bool = False
+    untried: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -51,8 +51,8 @@ _IDENTITY: Final = "/apis/authentication.k8s.io/v1/selfsubjectreviews"
 _LISTED_WITHIN: Final = 60.0
 _LINGERS: Final = 3.0
 """Seconds for which admission is still served at the end: it takes so long until nobody is sent here any more."""
-_ELECTION: Final = 2.0
-"""Seconds that an answer about the Lease may take."""
+_ELECTION: Final = 2.5
+"""Seconds that an answer about the Lease may take: before a leader gives up there is time for two that never come."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,7 +115,7 @@ class Service(Closing):
         self._all = (self._controllers, self._bundles, self._packages)
         self._clusters = Clusters(api, options.cluster, options.kubeconfig, options.folder / "clusters")
         self._mirrors = Mirrors(api, options.cluster, options.connection, options.folder)
-        self._helm = Helm(options.helm, options.folder / "helm")
+        self._helm = Helm(options.helm, options.folder / "helm", may_start=self._may_write)
         self._memories = Memories(options.drift_interval)
         self._observer = Observer(
             packages=self._packages,
@@ -180,7 +180,8 @@ class Service(Closing):
                 raise ConfigError(
                     f"the cluster does not list its objects: {objects.trouble or 'no answer'}",
                     artifact=self._api.name,
-                    hint="apply the definitions first: bundlectl controller manifests | kubectl apply -f -",
+                    hint="apply the definitions first: "
+                    "bundlectl controller manifests | kubectl apply --server-side -f -",
                 )
         if self._options.webhook_listen is not None:
             # Not before the objects are known that it judges by.
@@ -226,7 +227,7 @@ class Service(Closing):
             may_write=self._may_write,
         )
         return {
-            "Package": Fair(packages, (HOME_NAMESPACE, namespace_of(self._options.cluster)), _WORKERS - 1),
+            "Package": Fair(packages, (HOME_NAMESPACE, namespace_of(self._options.cluster)), _WORKERS),
             "PackageBundle": BundleReconciler(self._api, self._observer, events, self.metrics),
             "PackageBundleController": ControllerReconciler(
                 self._api,
@@ -357,12 +358,14 @@ class Service(Closing):
     def _readyz(self) -> Answer:
         if self._stopped.is_set():
             return text_answer(503, "not ready: it stops\n")
-        troubles = [objects.trouble for objects in self._all if not objects.listed.is_set() or objects.trouble]
-        if troubles:
-            return text_answer(503, f"not ready: {troubles[0] or 'objects are being listed'}\n")
+        unknown = [objects.trouble for objects in self._all if not objects.listed.is_set()]
+        if unknown:
+            return text_answer(503, f"not ready: {unknown[0] or 'objects are being listed'}\n")
         if self._options.webhook_listen is not None and self._admission is None:
             return text_answer(503, "not ready: admission is not served yet\n")
-        return text_answer(200, "ok\n")
+        # An API server that was away would else find nobody to ask, when it is back, until all is listed again.
+        troubles = [objects.trouble for objects in self._all if objects.trouble]
+        return text_answer(200, f"ok, but: {troubles[0]}\n" if troubles else "ok\n")
 
     def _metrics(self) -> Answer:
         return text_answer(200, self.metrics.render(), CONTENT_TYPE)

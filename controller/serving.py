@@ -199,6 +199,8 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
             self._answer(404 if route is None else 413, "text/plain", b"not taken\n")
             return
+        # Anew: a connection that was kept and idle is not slow for that.
+        self.server.listening(self.connection)
         body = self.rfile.read(int(length))
         self.server.listening(None)
         with self.judging:

@@ -109,7 +109,7 @@ class Objects(threading.Thread):
         while True:
             page = self._api.get(self._path, **query)
             for item in page.get("items") or ():
-                found[_key(item)] = item
+                found[_key(item)] = _slim(item)
             metadata = page.get("metadata") or {}
             if not metadata.get("continue"):
                 break
@@ -120,15 +120,11 @@ class Objects(threading.Thread):
             # Versions grow, unless etcd was restored from a backup: then what is known is not of this past.
             restored = listed < self._known_until
             self._known_until = listed
-            absent = [
-                key
-                for key, item in self._objects.items()
-                if key not in found and (restored or _version(item) <= listed)
-            ]
+            absent = self._objects.keys() - found.keys()
         for item in found.values():
-            self._take(item, whatever_version=restored)
+            self._take_listed(item, listed, restored=restored)
         for key in absent:
-            self._drop(key)
+            self._drop(key, None if restored else listed)
         self.listed.set()
         return version
 
@@ -145,14 +141,29 @@ class Objects(threading.Thread):
                 break
         return version
 
-    def _take(self, item: dict[str, Any], *, answered: bool = False, whatever_version: bool = False) -> None:
-        item.get("metadata", {}).pop("managedFields", None)
+    def _take(self, item: dict[str, Any], *, answered: bool = False) -> None:
+        """Take what a write or the watch tells of an object, if it is newer than what is known."""
+        _slim(item)
         key = _key(item)
         with self._lock:
             before = self._objects.get(key)
             if before is None and answered and _version(item) <= self._known_until:
                 return
-            if before is not None and not whatever_version and _version(item) <= _version(before):
+            if before is not None and _version(item) <= _version(before):
+                return
+            self._objects[key] = item
+        self._changed(key, before, item)
+
+    def _take_listed(self, item: dict[str, Any], listed: int, *, restored: bool) -> None:
+        """Take what a list says; also what is older than what is known, unless that is later than the list.
+
+        In a cluster that was restored objects have older versions again, and its own version may have overtaken what
+        was known by the time that it is asked (or was raised on purpose: ``etcdutl --bump-revision``).
+        """
+        key = _key(item)
+        with self._lock:
+            before = self._objects.get(key)
+            if before is not None and (before == item or (_version(before) > listed and not restored)):
                 return
             self._objects[key] = item
         self._changed(key, before, item)
@@ -162,7 +173,7 @@ class Objects(threading.Thread):
         self._drop(key)
 
     def _drop(self, key: str, version: int | None = None) -> None:
-        """Forget an object; not a later one of its name than the one that went at ``version``."""
+        """Forget an object; not a later one of its name than what went by ``version``."""
         with self._lock:
             before = self._objects.get(key)
             if before is None or (version is not None and _version(before) > version):
@@ -174,6 +185,12 @@ class Objects(threading.Thread):
 def _key(item: dict[str, Any]) -> str:
     metadata = item.get("metadata", {})
     return f"{metadata.get('namespace', '')}/{metadata.get('name', '')}"
+
+
+def _slim(item: dict[str, Any]) -> dict[str, Any]:
+    """Without what nobody here reads, and which is the larger half of many an object."""
+    item.get("metadata", {}).pop("managedFields", None)
+    return item
 
 
 def _version(item: dict[str, Any]) -> int:

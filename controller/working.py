@@ -105,6 +105,9 @@ class Workers:
             self._log("error", "a pass broke", kind=kind, object=name, error=f"{type(error).__name__}: {error}")
             self._queue.retry(key)
         else:
+            if outcome.untried:
+                self._queue.put(key, outcome.again_after or 0.0)
+                return
             if outcome.retry:
                 result = "retried"
                 self._queue.retry(key)

@@ -122,6 +122,17 @@ def test_what_is_active_is_fetched_and_the_newest_beside_it(place: Place) -> Non
     assert len(place.patches) == written
 
 
+@pytest.mark.parametrize("answers", [True, False])
+def test_who_lost_the_lead_while_the_mirror_took_its_time_writes_nothing(place: Place, *, answers: bool) -> None:
+    if answers:
+        place.push(raw_bundle("v1-33-7"), "v1-33-7", "v1-33-latest")
+    leads = iter([True])
+    shared: Any = (place, place.observer, SimpleNamespace(tell=None), Metrics())
+    reconciler = ControllerReconciler(*shared, auto_activate=False, may_write=lambda: next(leads, False))
+    assert reconciler.reconcile(SITE) == Outcome()
+    assert place.patches == []
+
+
 def test_what_is_active_is_fetched_though_the_newest_is_not_good(place: Place) -> None:
     place.push(raw_bundle("v1-33-7"), "v1-33-7")
     place.push(raw_bundle("v1-33-8", signer=OTHER_SIGNER), "v1-33-8", "v1-33-latest")

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bundlectl.errors import BundlectlError, ContentError
+from bundlectl.errors import BundlectlError, ContentError, MissingError
 from controller.api import ClusterError
 from controller.clusters import Clusters, read_kubeconfig
 from controller.connecting import connect
@@ -199,6 +199,16 @@ def test_names_that_somebody_makes_up_are_not_remembered_for_ever(tmp_path: Path
         fails(clusters, f"none-{number}")
     assert len(clusters._known) <= 501
     assert "site" in clusters._known
+
+
+@pytest.mark.parametrize("name", ["../secrets/far", "a/b", "", "-", "A", "x" * 254, "..", "a\n"])
+def test_what_is_no_name_of_a_cluster_becomes_part_of_no_path(tmp_path: Path, name: str) -> None:
+    class Asked(Home):
+        def find(self, path: str) -> dict[str, Any] | None:
+            pytest.fail(f"{path} was asked for")
+
+    with pytest.raises(MissingError, match="no cluster is called so"):
+        clusters_of(Asked(), tmp_path, [0.0]).get(name)
 
 
 def test_a_cluster_whose_name_is_that_of_a_file_of_ours_does_not_replace_it(tmp_path: Path) -> None:

@@ -20,23 +20,30 @@ class Slow:
 
     def reconcile(self, key: str) -> Outcome:
         self.entered.release()
-        if key.startswith("eksa-packages-slow/"):
+        if key.startswith("eksa-packages-slow"):
             self.free.wait(10)
         if key.endswith("/broken"):
             raise ContentError("no")
         return Outcome()
 
 
-def test_a_cluster_that_takes_its_time_leaves_a_worker_to_the_others() -> None:
+def test_clusters_that_take_their_time_leave_workers_to_the_others_and_one_to_the_own() -> None:
     slow = Slow()
-    fair = Fair(slow, {"eksa-packages", "eksa-packages-site"}, 3)
-    threads = [threading.Thread(target=fair.reconcile, args=(f"eksa-packages-slow/{name}",)) for name in "abc"]
-    for thread in threads:
+    fair = Fair(slow, {"eksa-packages", "eksa-packages-site"}, 4)
+    keys = ["eksa-packages-slow/a", "eksa-packages-slow/b", "eksa-packages-slow-too/a"]
+    threads = [threading.Thread(target=fair.reconcile, args=(key,)) for key in keys]
+    later = Outcome(again_after=1.0, untried=True)
+    for thread in threads[:2]:
         thread.start()
         assert slow.entered.acquire(timeout=5)
-    assert fair.reconcile("eksa-packages-slow/d") == Outcome(again_after=1.0)
-    for other in ("eksa-packages-other/a", "eksa-packages-site/a", "eksa-packages/a"):
-        assert fair.reconcile(other) == Outcome()
+    assert fair.reconcile("eksa-packages-slow/d") == later
+    assert fair.reconcile("eksa-packages-other/a") == Outcome()
+    threads[2].start()
+    assert slow.entered.acquire(timeout=5)
+    assert slow.entered.acquire(timeout=5)
+    assert fair.reconcile("eksa-packages-other/a") == later
+    for own in ("eksa-packages-site/a", "eksa-packages/a"):
+        assert fair.reconcile(own) == Outcome()
     slow.free.set()
     for thread in threads:
         thread.join(5)
@@ -44,7 +51,7 @@ def test_a_cluster_that_takes_its_time_leaves_a_worker_to_the_others() -> None:
 
 
 def test_a_failure_frees_the_worker() -> None:
-    fair = Fair(Slow(), set(), 1)
+    fair = Fair(Slow(), set(), 3)
     for _ in range(3):
         with pytest.raises(ContentError):
             fair.reconcile("eksa-packages-x/broken")

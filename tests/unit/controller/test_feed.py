@@ -14,7 +14,16 @@ from bundlectl.operations.packages import FoundBundle, PackagePlace
 from bundles.document import parse_document
 from bundles.schema import parse_model
 from controller.configuration import aws_values_for
-from controller.feed import Feed, _let_go, feed_objects, found_controllers, hide_secrets, pull_secret, with_held
+from controller.feed import (
+    Feed,
+    _leads_somewhere,
+    _let_go,
+    feed_objects,
+    found_controllers,
+    hide_secrets,
+    pull_secret,
+    with_held,
+)
 from controller.packages_state import Wait
 from controller.packages_upgrade import diff_manifests
 from controller.reconcile import FINALIZER
@@ -22,6 +31,8 @@ from mirror.oci.digest import Digest
 from mirror.remote import Credential
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from bundles.schema.package_bundle import PackageBundle
 
 BUNDLE = b"""\
@@ -206,9 +217,16 @@ class Cluster:
         self.packages = list(packages)
         self.deployments = deployments
         self.merged: list[tuple[str, Any]] = []
+        self.leases: Iterator[dict[str, Any]] = iter(())
 
     def get(self, path: str) -> dict[str, Any] | None:
-        return {} if path.rpartition("/")[2] in self.deployments else None
+        name = path.rpartition("/")[2]
+        if "/leases/" in path:
+            return next(self.leases, None)
+        for item in self.packages:
+            if "/packages/" in path and item["metadata"]["name"] == name:
+                return {**item, "metadata": {**item["metadata"], "resourceVersion": "6"}}
+        return {} if name in self.deployments else None
 
     def items(self, path: str) -> list[dict[str, Any]]:
         namespace = path.split("/namespaces/")[1].partition("/")[0]
@@ -238,13 +256,32 @@ def test_packages_that_are_awss_from_now_on_are_let_go(wanted: Feed) -> None:
     done = _let_go(cast("Any", cluster), wanted, wait)
     assert [(item.name, item.outcome) for item in done] == [("ours", "changed"), ("old", "changed")]
     assert [patch["metadata"]["finalizers"] for _, patch in cluster.merged] == [["theirs/finalizer"], []]
-    assert cluster.merged[0][1]["metadata"]["resourceVersion"] == "5"
+    assert cluster.merged[0][1]["metadata"]["resourceVersion"] == "6", "not as it was listed"
     assert len(told) == 1
     assert "eksa-packages-site/leaving" in told[0]
     again = Cluster(package("old", "eksa-packages", FINALIZER), deployments=())
     assert (
         _let_go(cast("Any", again), replace(wanted, management="mgmt"), Wait(1, told.append, threading.Event())) == []
     )
+
+
+def lease(holder: str, *versions: int) -> Iterator[dict[str, Any]]:
+    for version in versions:
+        yield {"metadata": {"resourceVersion": str(version)}, "spec": {"holderIdentity": holder}}
+
+
+@pytest.mark.parametrize(
+    ("leases", "running"),
+    [(lease("host", 1, 1, 2, 3), True), (lease("", 1, 2, 3), False), (lease("killed", *[1] * 99), False), ((), False)],
+)
+def test_a_controller_of_ours_that_runs_elsewhere_is_known_by_its_lease(
+    monkeypatch: pytest.MonkeyPatch, leases: Any, *, running: bool
+) -> None:
+    monkeypatch.setattr("controller.feed.DURATION", 0.5)
+    monkeypatch.setattr("controller.packages_state._LOOK", 0.05)
+    cluster = Cluster(deployments=("eks-anywhere-packages",))
+    cluster.leases = iter(leases)
+    assert _leads_somewhere(cast("Any", cluster), Wait(60, [].append, threading.Event())) is running
 
 
 @pytest.mark.parametrize("deployments", [("eks-anywhere-packages",), ("bundlectl-controller",), ()])

@@ -208,6 +208,19 @@ def test_all_that_run_can_be_killed_and_none_is_started_before_it_is_revived(
     assert helm.major == 4
 
 
+def test_none_is_started_for_who_may_not_write_any_more_though_nobody_has_killed_yet(
+    tmp_path: Path, target: HelmTarget
+) -> None:
+    leads = [True]
+    helm = Helm(program(tmp_path), tmp_path / "work", may_start=lambda: leads[0])
+    helm.uninstall(target, "hello")
+    leads[0] = False
+    (tmp_path / "words").unlink(missing_ok=True)
+    with pytest.raises(HelmError, match="does not lead"):
+        helm.uninstall(target, "hello")
+    assert not (tmp_path / "words").exists()
+
+
 @pytest.mark.parametrize(("body", "ended"), [("trap 'touch {}; exit 1' TERM", True), ("trap '' TERM", False)])
 def test_one_that_is_to_be_killed_may_be_given_time_to_write_down_that_it_was_stopped(
     tmp_path: Path,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import threading
+import time
 from typing import TYPE_CHECKING, Any, cast
 
 from hypothesis import given, settings
@@ -10,6 +12,7 @@ from hypothesis import strategies as st
 
 from controller.api import ClusterError
 from controller.lease import DURATION, Leadership
+from controller.service import _ELECTION
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -27,6 +30,7 @@ class Server:
         self.version = 0
         self.reachable = True
         self.before_write: Callable[[], None] = lambda: None
+        self.before_answer: Callable[[], None] = lambda: None
         self.loses_answers = False
 
     def find(self, path: str) -> dict[str, Any] | None:  # noqa: ARG002 -- there is one
@@ -54,6 +58,7 @@ class Server:
         return self.lease
 
     def _answer(self) -> None:
+        self.before_answer()
         if not self.reachable:
             raise ClusterError("no answer", artifact=LEASE, status=0)
 
@@ -179,6 +184,66 @@ def test_a_renewal_that_took_too_long_is_none() -> None:
     server.before_write = hang
     assert not first.step(3)
     assert first.told == ["gained", "lost"]
+
+
+def test_an_api_server_that_takes_its_time_for_each_answer_does_not_lose_the_lead() -> None:
+    server = Server()
+    first = Replica(server, "first", 0.0)
+    answered: list[bool] = []
+
+    def take_time() -> None:
+        first.now += 2.4
+        answered.append(first.election.holds)
+
+    first.step()
+    server.before_answer = take_time
+    for _ in range(20):
+        first.now += first.election.step()
+        answered.append(first.election.holds)
+    assert all(answered)
+    assert first.told == ["gained"]
+
+
+def test_two_answers_that_never_come_do_not_lose_the_lead() -> None:
+    server = Server()
+    first = Replica(server, "first", 0.0)
+    first.step()
+    hung = [True, True]
+
+    def hang() -> None:
+        if hung and hung.pop():
+            first.now += _ELECTION
+            raise ClusterError("no answer", artifact=LEASE, status=0)
+
+    server.before_answer = hang
+    for _ in range(4):
+        first.now += first.election.step()
+        assert first.election.holds
+    assert not hung
+    assert first.told == ["gained"]
+
+
+def test_a_leader_that_slept_with_its_machine_knows_at_once() -> None:
+    server = Server()
+    first = Replica(server, "first", 0.0)
+    first.step()
+    first.now += 20
+    assert not first.election.holds  # before any thread of it had its turn
+    default = inspect.signature(Leadership).parameters["clock"].default
+    assert abs(default() - time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))) < 1
+
+
+def test_a_renewal_whose_lease_another_has_taken_is_followed_by_a_look() -> None:
+    server = Server()
+    first = Replica(server, "first", 0.0)
+    first.step()
+    assert server.lease is not None
+    server._store({**server.lease, "spec": {**server.lease["spec"], "holderIdentity": "second"}})
+    first.now += 3
+    assert first.election.step() < 1
+    assert not first.step(0.5)
+    assert first.told == ["gained", "lost"]
+    assert server.lease["spec"]["holderIdentity"] == "second"
 
 
 def test_to_begin_and_to_stop_are_told_in_the_order_in_which_they_happened() -> None:

@@ -41,9 +41,7 @@ class ApiServer(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         path, _, query = self.path.partition("?")
         if path.startswith(LEASE):
-            if self.state.get("hangs", 0):
-                self.state["hangs"] -= 1
-                self.ended.wait(20)
+            self.hang()
             lease = self.state.get("lease")
             self.answer(200 if lease else 404, lease or {"message": "not found"})
         elif "/secrets/" in path or "validatingwebhookconfigurations" in path:
@@ -63,7 +61,13 @@ class ApiServer(BaseHTTPRequestHandler):
         self.answer(201, stored)
 
     def do_PUT(self) -> None:
+        self.hang()
         self.do_POST()
+
+    def hang(self) -> None:
+        if self.state.get("hangs", 0):
+            self.state["hangs"] -= 1
+            self.ended.wait(20)
 
     def body(self) -> dict[str, Any]:
         found: dict[str, Any] = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
@@ -180,6 +184,15 @@ def test_what_ended_by_a_fault_of_ours_is_seen_by_who_can_start_the_process_agai
         service._lead.resign()
         until(lambda: read(f"{service.url}/healthz")[0] == 500)
         assert "leadership" in read(f"{service.url}/healthz")[1]
+
+
+def test_who_has_listed_all_once_stays_ready_for_admission_while_the_api_server_is_away(tmp_path: Path) -> None:
+    with made(tmp_path) as (service, _, _), service:
+        service.start()
+        service._packages.trouble = "no answer"
+        assert read(f"{service.url}/readyz") == (200, "ok, but: no answer\n")
+        service._packages.listed.clear()
+        assert read(f"{service.url}/readyz") == (503, "not ready: no answer\n")
 
 
 def test_while_it_stops_it_is_not_ready_and_begins_nothing(tmp_path: Path) -> None:

@@ -74,6 +74,25 @@ def test_clients_that_never_finish_what_they_say_give_way_to_others(plain: HttpS
         assert time.monotonic() - began < 5
 
 
+def test_a_connection_that_was_kept_is_not_slow_for_having_been_idle(plain: HttpServer) -> None:
+    kept = http.client.HTTPConnection("127.0.0.1", plain.port, timeout=5)
+    with contextlib.ExitStack() as held:
+        kept.request("GET", "/healthz")
+        assert kept.getresponse().read() == b"ok\n"
+        for _ in range(31):
+            held.enter_context(socket.create_connection(("127.0.0.1", plain.port))).sendall(b"GET /healthz")
+        time.sleep(0.2)
+        kept.putrequest("POST", "/review")
+        kept.putheader("Content-Length", "2")
+        kept.endheaders(b"{")
+        time.sleep(0.2)
+        with urllib.request.urlopen(f"http://127.0.0.1:{plain.port}/healthz", timeout=5) as answer:
+            assert answer.read() == b"ok\n"
+        kept.send(b"}")
+        assert kept.getresponse().status == 200
+    kept.close()
+
+
 def test_a_server_that_leaves_answers_still_but_keeps_no_connection(plain: HttpServer) -> None:
     connection = http.client.HTTPConnection("127.0.0.1", plain.port, timeout=5)
     for closes in (False, True):
@@ -269,6 +288,26 @@ def test_a_new_certificate_is_announced_before_it_is_shown() -> None:
     rotation.turn()
     (new,) = shown
     assert bundle == new.certificate + old.certificate
+
+
+@pytest.mark.parametrize("emptied", [True, False])
+def test_while_a_certificate_is_shown_it_is_trusted_though_somebody_replaced_the_secret(*, emptied: bool) -> None:
+    cluster, elsewhere = Cluster(), Cluster()
+    old = certificates(cluster).current()
+    shown: list[Certificate] = []
+    rotation = Rotation(certificates(cluster), old, shown.append)
+    certificates(elsewhere).current()
+    cluster.objects[SECRET] = {**cluster.objects[SECRET], "data": {} if emptied else elsewhere.objects[SECRET]["data"]}
+    rotation.turn()
+    hooks = cluster.objects[WEBHOOKS]["webhooks"]
+    (bundle,) = {base64.b64decode(hook["clientConfig"]["caBundle"]) for hook in hooks}
+    assert shown == []
+    assert bundle.endswith(old.certificate)
+    rotation.turn()
+    (new,) = shown
+    hooks = cluster.objects[WEBHOOKS]["webhooks"]
+    assert {base64.b64decode(hook["clientConfig"]["caBundle"]) for hook in hooks} == {bundle}, "others may show the old"
+    assert new.certificate + old.certificate == bundle
 
 
 def test_where_no_webhook_is_configured_nothing_is_announced() -> None:

@@ -189,6 +189,39 @@ def test_a_cluster_that_was_restored_from_a_backup_is_believed_though_its_versio
     ended(objects, server)
 
 
+def test_a_restored_cluster_is_believed_though_its_versions_have_overtaken_what_was_known(told: Told) -> None:
+    server = Server(item("a", 40, replicas=9), item("b", 41))
+    objects = started(server, told)
+    told.next(), told.next()
+    server.items, server.version = [item("a", 7, replicas=1), item("b", 41)], "1000000050"
+    server.events.put(ClusterError("no answer", artifact="x", status=0))
+    assert told.next() == ("n/a", True, True)
+    found = objects.get("n/a")
+    assert found is not None
+    assert found["spec"] == {"replicas": 1}
+    server.events.put({"type": "ADDED", "object": item("c", 1000000051)})
+    assert told.next()[0] == "n/c"  # and nothing of b, which is as it was
+    ended(objects, server)
+
+
+def test_a_list_does_not_undo_what_a_later_write_was_answered_with(told: Told) -> None:
+    server = Server(item("a", 1))
+    objects = started(server, told)
+    told.next()
+    objects.put(item("a", 90, replicas=3))
+    told.next()
+    server.version = "80"
+    server.events.put(ClusterError("too old", artifact="x", status=410))
+    while server.lists < 2:
+        assert not threading.Event().wait(0.01)
+    server.events.put({"type": "ADDED", "object": item("c", 91)})
+    assert told.next() == ("n/c", False, True)
+    found = objects.get("n/a")
+    assert found is not None
+    assert found["spec"] == {"replicas": 3}
+    ended(objects, server)
+
+
 def test_an_answer_that_makes_no_sense_does_not_end_the_watching(told: Told) -> None:
     server = Server(item("a", 1))
     objects = started(server, told)

@@ -68,6 +68,21 @@ def test_a_fault_with_one_object_ends_no_worker_and_brings_it_back_later() -> No
     assert {json.loads(line)["object"] for line in lines} == {"broken", "failed"}
 
 
+def test_what_was_not_its_turn_counts_as_no_pass_and_forgives_nothing() -> None:
+    queue: KeyedQueue[Key] = KeyedQueue(spread=0.0)
+    metrics = Metrics()
+    key = ("Package", "later")
+    queue.retry(key), queue.retry(key)
+    queue.take(5)
+    queue.done(key)
+    reconciler = Reconciler(later=Outcome(again_after=60.0, untried=True))
+    workers = Workers(queue, {"Package": reconciler}, 1, may_write=lambda: True, metrics=metrics, log=Log([].append))
+    workers._work(key)
+    assert metrics.value("reconciles_total", kind="Package", result="settled") == 0
+    assert queue.take(0.0) is None
+    assert queue.retry(key) == 4.0
+
+
 class World:
     """One Package in an API server, and what happens when something is done about it."""
 
