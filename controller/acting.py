@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from bundlectl.errors import ContentError, MissingError
+from bundles.helm.archive import read_chart_file
 from controller.api import APPLY, JSON_PATCH, ClusterError, path_of
-from controller.charts import default_namespace, missing_images, read_chart_file
+from controller.charts import default_namespace, missing_images
 from controller.clusters import installer_of
 from controller.configuration import PULL_SECRET
 from controller.drift import find_drift

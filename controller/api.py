@@ -27,6 +27,7 @@ __all__ = [
     "MERGE",
     "Api",
     "ClusterError",
+    "pages_of",
     "path_of",
 ]
 
@@ -43,6 +44,8 @@ _WATCH: Final = 90
 """Seconds of one watch. Where nothing changes nothing is said on it, not even a bookmark before its end: so soon it is
 noticed that a server is there, and says nothing any more."""
 _BODY_LIMIT: Final = 64 * 1024 * 1024
+_PAGE: Final = "40"
+"""Objects of an answer: of the largest that etcd keeps (1.5 MiB), so many are still within an answer's bounds."""
 _LINE_LIMIT: Final = 8 * 1024 * 1024
 _TOLD_TO_WAIT: Final = 10.0
 """Seconds that a busy API server is waited for altogether, before it is an error."""
@@ -308,6 +311,22 @@ class Api(Closing):
             ) from error
         except (ValueError, TypeError, RecursionError) as error:
             raise ClusterError("the answer is not JSON", artifact=artifact, status=0) from error
+
+
+def pages_of(api: Api, path: str) -> Iterator[dict[str, Any]]:
+    """A collection, some objects at a time; the last page has the version of them all.
+
+    Raises:
+        ClusterError: refused, or no answer.
+    """
+    query = {"limit": _PAGE}
+    while True:
+        page = api.get(path, **query)
+        yield page
+        following = (page.get("metadata") or {}).get("continue")
+        if not following:
+            return
+        query = {"limit": _PAGE, "continue": str(following)}
 
 
 def path_of(api_version: str, plural: str, *, namespace: str = "", name: str = "", subresource: str = "") -> str:

@@ -11,7 +11,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from bundlectl.errors import BundlectlError, ContentError, MissingError
-from bundles.helm.archive import CHART_LIMIT, read_chart
+from bundles.helm.archive import CHART_LIMIT, read_chart_file
 from bundles.helm.yamlnodes import Scalar, Table, read_yaml
 from mirror.filesystem import mapped_errors, write_all
 from mirror.oci.descriptor import Descriptor
@@ -23,10 +23,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from bundlectl.operations.session import Session
-    from bundles.helm.archive import Chart
     from bundles.schema.package_bundle import PackageVersion
 
-__all__ = ["ChartFetcher", "default_namespace", "missing_images", "read_chart_file"]
+__all__ = ["ChartFetcher", "default_namespace", "missing_images"]
 
 _KEPT: Final = 64
 """Charts that stay on disk: 500 Packages of one chart need it once."""
@@ -165,18 +164,3 @@ def default_namespace(chart: Path) -> str:
     values = read_yaml(found.files.get("values.yaml", b""), origin=f"{found.label}!values.yaml")
     wanted = values.entries.get("defaultNamespace") if isinstance(values, Table) else None
     return (wanted.text if isinstance(wanted, Scalar) else "") or "default"
-
-
-def read_chart_file(chart: Path) -> Chart:
-    """Read a chart.
-
-    Args:
-        chart: a ``.tgz`` that `ChartFetcher` fetched.
-
-    Raises:
-        ContentError: it is not a chart.
-        StoreError: it cannot be read.
-    """
-    with mapped_errors(chart, action="read"):
-        raw = chart.read_bytes()
-    return read_chart(raw, origin=chart.name)

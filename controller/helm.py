@@ -18,8 +18,8 @@ from shutil import which
 from typing import TYPE_CHECKING, Any, Final
 
 from bundlectl.errors import BundlectlError, ConfigError
+from bundles.helm.archive import read_chart_file
 from bundles.helm.schemas import refers_elsewhere
-from controller.charts import read_chart_file
 from controller.encoding import encode_json
 from mirror.filesystem import mapped_errors
 
@@ -40,7 +40,6 @@ _HISTORY: Final = 10
 _OLDEST: Final = 13
 _GONE_WITHIN: Final = "60s"
 _LOOK: Final = 0.02
-_ESCAPED: Final = re.compile("[\x7f-\uffff]")
 _NOT_FOUND: Final = "release: not found"
 _NOISE: Final = re.compile(r"^(?:WARNING|level=|I[0-9]{4} |W[0-9]{4} |[a-z_]+\.go:[0-9]+: ).*$", re.MULTILINE)
 _UNDELETED: Final = re.compile(r'Failed to delete release(?:: |" error=")\[?(.*?)\]?"?$', re.MULTILINE)

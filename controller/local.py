@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn
 
 from bundlectl.errors import ContentError, MissingError, VerificationError
 from bundlectl.operations.packages import choose_version
+from bundles.helm.archive import read_chart_file
 from bundles.package_bundle import BundleName, check_dependencies
 from controller.api import path_of
-from controller.charts import default_namespace, missing_images, read_chart_file
+from controller.charts import default_namespace, missing_images
 from controller.configuration import PULL_SECRET, check_config, values_for
 from controller.helm import HelmError, HelmTarget
 from controller.objects import read_objects

@@ -112,7 +112,7 @@ class PackageReconciler:
             self.log("warning", "a step failed", object=key, action=name, error=str(error))
             # The API server's words name what they are about; a path before them would only be longer.
             told = error.message if isinstance(error, ClusterError) else str(error)
-            return replace(looked, trouble=Fault(f"{name}Failed", told))
+            return replace(known, trouble=Fault(f"{name}Failed", told))
         self.metrics.count("actions_total", action=name, result="done")
         if not isinstance(action, LookUp):
             self.log("info", "a step was done", object=key, action=name)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from bundlectl.errors import ConfigError, ContentError
-from controller.api import APPLY, MERGE, ClusterError, path_of
+from controller.api import APPLY, MERGE, ClusterError, pages_of, path_of
 from controller.clusters import kube_version
 from controller.connecting import connect_with_file
 from controller.crds import PLURALS
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 __all__ = ["ClusterAccess", "package_path"]
 
 _MANAGER: Final = "bundlectl"
-_PAGE: Final = "40"
-"""Objects of an answer: of the largest that etcd keeps, so many are still within an answer's bounds."""
 _REFUSED: Final = frozenset({400, 409, 422})
 
 
@@ -87,19 +85,13 @@ class ClusterAccess:
             ClusterError: refused, or no answer.
         """
         found: list[dict[str, Any]] = []
-        query = {"limit": _PAGE}
-        while True:
-            try:
-                page = self._api.get(path, **query)
-            except ClusterError as error:
-                if error.missing:
-                    return found
+        try:
+            for page in pages_of(self._api, path):
+                found += page.get("items") or []
+        except ClusterError as error:
+            if not error.missing:
                 raise
-            found += page.get("items") or []
-            following = (page.get("metadata") or {}).get("continue")
-            if not following:
-                return found
-            query["continue"] = following
+        return found
 
     def create(self, document: dict[str, Any]) -> dict[str, Any]:
         """Create an object.

@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING, Any, Final
 
 from bundlectl.errors import BundlectlError
-from controller.api import path_of
+from controller.api import pages_of, path_of
 from controller.crds import PLURALS
 from controller.values import API_VERSION
 
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Objects"]
 
-_PAGE: Final = "40"
-"""Objects of an answer: of the largest that etcd keeps (1.5 MiB), so many are still within an answer's bounds."""
 _PAUSE: Final = 1.0
 _LONGEST: Final = 30.0
 
@@ -105,16 +103,11 @@ class Objects(threading.Thread):
 
     def _list(self) -> str:
         found: dict[str, dict[str, Any]] = {}
-        query = {"limit": _PAGE}
-        while True:
-            page = self._api.get(self._path, **query)
+        version = ""
+        for page in pages_of(self._api, self._path):
             for item in page.get("items") or ():
                 found[_key(item)] = _slim(item)
-            metadata = page.get("metadata") or {}
-            if not metadata.get("continue"):
-                break
-            query = {"limit": _PAGE, "continue": str(metadata["continue"])}
-        version = str(metadata.get("resourceVersion", ""))
+            version = str((page.get("metadata") or {}).get("resourceVersion", ""))
         listed = _number(version)
         with self._lock:
             # Versions grow, unless etcd was restored from a backup: then what is known is not of this past.

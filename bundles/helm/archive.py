@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Final
 
 from bundlectl.errors import ContentError
 from bundles.helm.yamlnodes import Table, read_yaml
+from mirror.filesystem import mapped_errors
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+    from pathlib import Path
 
-__all__ = ["CHART_LIMIT", "Chart", "read_chart"]
+__all__ = ["CHART_LIMIT", "Chart", "read_chart", "read_chart_file"]
 
 _HINT: Final = "package the chart again with `helm package`, or leave it out with --exclude"
 CHART_LIMIT: Final = 20 * 1024 * 1024
@@ -76,6 +78,22 @@ def read_chart(raw: bytes, *, origin: str) -> Chart:
         ContentError: not a chart archive, beyond a limit, or with names that leave its folder.
     """
     return _read(raw, origin, "", _Budget(), 0)
+
+
+def read_chart_file(chart: Path, *, origin: str = "") -> Chart:
+    """Read a chart that lies on the disk.
+
+    Args:
+        chart: a ``.tgz``.
+        origin: for messages; the file's name where there is none.
+
+    Raises:
+        ContentError: it is not a chart.
+        StoreError: it cannot be read.
+    """
+    with mapped_errors(chart, action="read"):
+        raw = chart.read_bytes()
+    return read_chart(raw, origin=origin or chart.name)
 
 
 def _read(raw: bytes, origin: str, path: str, budget: _Budget, depth: int) -> Chart:

@@ -15,11 +15,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from bundlectl.errors import ConfigError, ContentError
-from bundles.helm.archive import read_chart
+from bundles.helm.archive import read_chart_file
 from bundles.helm.images import ChartImages, FoundImage, judge_reference
 from bundles.helm.schemas import refers_elsewhere
 from bundles.helm.yamlnodes import Listing, Node, Scalar, Table, read_yaml_documents
-from mirror.filesystem import mapped_errors
 from mirror.oci.manifest import canonical_json
 
 if TYPE_CHECKING:
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
     from typing import IO
 
     from bundles.artifact import Excluded
-    from bundles.helm.archive import Chart
 
 __all__ = ["Rendering", "render", "template"]
 
@@ -101,7 +99,7 @@ def _template(archive: Path, program: Path, label: str, rendering: Rendering) ->
         command += ["--namespace", rendering.namespace]
         command += ["--include-crds"] if rendering.definitions else []
         # What a schema refers to would be fetched.
-        command += ["--skip-schema-validation"] if refers_elsewhere(_read(archive, label)) else []
+        command += ["--skip-schema-validation"] if refers_elsewhere(read_chart_file(archive, origin=label)) else []
         if rendering.kube_version:
             command += ["--kube-version", rendering.kube_version]
         try:
@@ -123,12 +121,6 @@ def _template(archive: Path, program: Path, label: str, rendering: Rendering) ->
                 hint="check that helm runs by itself, or leave out --render-charts",
             ) from error
         return _collect(helm, label, rendering)
-
-
-def _read(archive: Path, label: str) -> Chart:
-    with mapped_errors(archive, action="read"):
-        raw = archive.read_bytes()
-    return read_chart(raw, origin=label)
 
 
 def _environment(home: str) -> dict[str, str]:

@@ -8,7 +8,8 @@ import pytest
 
 from bundlectl.errors import MissingError
 from bundlectl.operations import Session
-from controller.charts import ChartFetcher, default_namespace, read_chart_file
+from bundles.helm.archive import read_chart_file
+from controller.charts import ChartFetcher, default_namespace
 from tests.unit.bundlectl.operations.packages import PackageSite
 
 if TYPE_CHECKING:

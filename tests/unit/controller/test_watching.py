@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from controller.api import _BODY_LIMIT, ClusterError
-from controller.watching import _PAGE, Objects
+from controller.api import _BODY_LIMIT, _PAGE, ClusterError
+from controller.watching import Objects
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
