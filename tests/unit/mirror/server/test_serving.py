@@ -352,12 +352,12 @@ def test_a_client_that_hardly_moves_is_cut_though_it_never_stops(
 
 
 def test_a_client_that_is_slow_but_moves_is_served(server: RegistryServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mirror.server.streams._WINDOW", 0.1)
+    monkeypatch.setattr("mirror.server.streams._WINDOW", 0.5)
     monkeypatch.setattr("mirror.server.streams._LEAST", 3)
     with socket.create_connection(("127.0.0.1", server.port), timeout=5) as sock:
         sock.sendall(HEAD + b"Content-Length: 100\r\n\r\n")
         for _ in range(20):
-            time.sleep(0.02)
+            time.sleep(0.06)
             sock.sendall(b"x" * 5)
         assert statuses(sock.recv(65536)) == [200]
 
