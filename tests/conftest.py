@@ -7,7 +7,7 @@ import os
 from hypothesis import settings
 
 # A laptop looks for new examples with each run; CI repeats the same ones, so that what it says is about the
-# change, and takes as long as a loaded machine needs. What is found anew belongs into an @example.
-settings.register_profile("ci", derandomize=True, deadline=None, print_blob=True)
-if os.environ.get("CI", "").lower() == "true":
-    settings.load_profile("ci")
+# change. What is found anew belongs into an @example. Both take as long as a loaded machine needs.
+settings.register_profile("laptop", deadline=None)
+settings.register_profile("ci", settings.get_profile("laptop"), derandomize=True, print_blob=True)
+settings.load_profile("ci" if os.environ.get("CI", "").lower() == "true" else "laptop")

