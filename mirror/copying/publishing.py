@@ -117,8 +117,6 @@ class Publisher:
                 ) from error
             written = main.only
             self._tag(root, main, written)
-        for tag in root.tags:
-            self._look(root, tag, main, written)
         return main.manifests[written][2]
 
     def _children(self, root: Root, parcel: Parcel) -> None:
@@ -126,8 +124,10 @@ class Publisher:
             self._put(root, parcel, index)
 
     def _tag(self, root: Root, parcel: Parcel, index: int) -> None:
+        """Write each tag and look at it, before the next: who follows ``latest`` must find the name as well."""
         for tag in root.tags:
             self._put(root, parcel, index, tag)
+            self._look(root, tag, parcel, index)
 
     def _put(self, root: Root, parcel: Parcel, index: int, tag: str | None = None) -> None:
         """Store a manifest, once at a time: roots of one repository may share it.

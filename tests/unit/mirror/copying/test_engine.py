@@ -112,6 +112,14 @@ def test_a_tag_that_points_elsewhere_after_it_was_written_is_exit_3(bench: Bench
     assert "right after it was written" in report.failed[0].error
 
 
+def test_no_tag_follows_one_that_points_elsewhere_after_it_was_written(bench: Bench) -> None:
+    bench.target.faults.add(Fault(Refuse(404), method="HEAD", path=TAG, after=1))
+    report = bench.copy([bench.root("a/one", bench.image("a/one", LAYER), tags=("v1", "latest"))])
+    assert report.exit_code == 4
+    assert bench.sent("PUT", "/v2/a/one/manifests/v1")
+    assert not bench.sent("PUT", "/v2/a/one/manifests/latest")
+
+
 def test_each_tag_is_asked_for_once_more_when_it_was_written(bench: Bench) -> None:
     report = bench.copy([bench.root("a/one", bench.image("a/one", LAYER), tags=("v1", "v2"))])
     assert report.exit_code == 0
