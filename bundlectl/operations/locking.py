@@ -124,7 +124,7 @@ def _resolve(gathered: Gathered, session: Session, store: Store | None) -> Pinne
         session,
         selection=gathered.selection,
         store=store,
-        rendering=Rendering(helm=_helm()) if gathered.selection.render_charts else None,
+        rendering=Rendering(helm=_helm(), cancel=session.cancelled) if gathered.selection.render_charts else None,
     )
     return resolver.resolve(gathered.artifacts)
 

@@ -19,12 +19,14 @@ if TYPE_CHECKING:
     from bundles.helm.archive import Chart
     from mirror.oci.digest import Digest
 
-__all__ = ["ChartImages", "FoundImage", "find_images", "judge_reference"]
+__all__ = ["PLACES_LIMIT", "ChartImages", "FoundImage", "find_images", "judge_reference", "too_many_images"]
 
 _LITERAL: Final = re.compile(rb"""^[ \t]*(?:-[ \t]+)?["']?image["']?:[ \t]+["']?([^\s"'#{}]+)["']?[ \t]*(?:#.*)?$""")
 _TEMPLATES: Final = (".yaml", ".yml", ".tpl", ".txt")
 _HEX: Final = re.compile(r"[0-9a-f]{64}")
 _SHOWN: Final = 300
+PLACES_LIMIT: Final = 10_000
+"""Places of a chart at which images are named; large charts have some hundreds."""
 _HUB_IMAGES: Final = "artifacthub.io/images"
 
 
@@ -51,11 +53,24 @@ class ChartImages:
 
 @dataclass(slots=True)
 class _Findings:
+    label: str
     images: set[FoundImage]
     excluded: set[Excluded]
+    places: int = 0
+
+    def count(self) -> None:
+        """Count a place at which an image is named.
+
+        Raises:
+            ContentError: there are too many of them.
+        """
+        self.places += 1
+        if self.places > PLACES_LIMIT:
+            raise too_many_images(self.label)
 
     def add(self, text: str, where: str) -> None:
         """Judge a reference as it stands."""
+        self.count()
         found = judge_reference(text, where)
         if isinstance(found, FoundImage):
             self.images.add(found)
@@ -63,6 +78,7 @@ class _Findings:
             self.excluded.add(found)
 
     def leave_out(self, text: str, reason: str, where: str) -> None:
+        self.count()
         self.excluded.add(Excluded(text[:_SHOWN], reason, where))
 
 
@@ -90,22 +106,35 @@ def find_images(chart: Chart, *, source_registry: str = "") -> ChartImages:
             package controller always sets it.
 
     Raises:
-        ContentError: YAML in the chart is broken or beyond a limit.
+        ContentError: YAML in the chart is broken or beyond a limit, or images are named in more than 10,000 places.
     """
-    findings = _Findings(set(), set())
+    findings = _Findings(chart.label, set(), set())
+    tags: dict[int, AppVersionTag] = {}
+    required: dict[int, list[tuple[Table, Scalar]]] = {}
     for one in chart_values(chart):
-        scope = _Scope(
-            source_registry or one.values.text("sourceRegistry"),
-            _global_registry(one.values),
-            app_version_tag(one.chart),
-        )
+        known = id(one.chart)
+        # Under a further alias a chart differs by its values alone.
+        if known not in tags:
+            tags[known] = app_version_tag(one.chart)
+            required[known] = list(_required(one.chart, chart.label))
+            _in_annotation(one.chart, chart.label, findings)
+            _in_templates(one.chart, chart.label, findings)
+        scope = _Scope(source_registry or one.values.text("sourceRegistry"), _global_registry(one.values), tags[known])
         _in_values(one, scope, findings)
-        _in_requires(one.chart, chart.label, scope, findings)
-        _in_annotation(one.chart, chart.label, findings)
-        _in_templates(one.chart, chart.label, findings)
+        for table, name in required[known]:
+            _complete(table, name, scope, findings)
     # A digest may be absent, and None has no order.
     images = sorted(findings.images, key=lambda image: (image.reference, str(image.digest or ""), image.where))
     return ChartImages(tuple(images), tuple(sorted(findings.excluded)))
+
+
+def too_many_images(label: str) -> ContentError:
+    """What is told of a chart that would keep a registry busy for hours."""
+    return ContentError(
+        f"names images in more than {PLACES_LIMIT} places",
+        artifact=label,
+        hint="no chart of good faith needs this; ask its author, or leave it out with --exclude",
+    )
 
 
 def judge_reference(text: str, where: str) -> FoundImage | Excluded:
@@ -150,7 +179,7 @@ def _scalar_image(table: Table, key: str, value: Scalar, scope: _Scope, findings
     where = _place(value)
     found = judge_reference(value.text, where)
     if isinstance(found, FoundImage):
-        findings.images.add(found)
+        findings.add(value.text, where)
     elif _has_version(value.text) or key == "image":
         findings.leave_out(value.text, _computed(value.text) or found.reason, where)
 
@@ -169,6 +198,7 @@ def _complete(table: Table, name: Scalar, scope: _Scope, findings: _Findings) ->
             return
     if "://" in text or text.startswith("git@"):
         # A chart repository or a git repository, not an image's.
+        findings.count()
         return
     full = _with_registry(text, table.text("registry"), scope)
     if tag.startswith("sha256:"):
@@ -197,7 +227,8 @@ def _with_registry(name: str, registry: str, scope: _Scope) -> str:
     return f"{found.rstrip('/')}/{name}" if found else name
 
 
-def _in_requires(chart: Chart, label: str, scope: _Scope, findings: _Findings) -> None:
+def _required(chart: Chart, label: str) -> Iterable[tuple[Table, Scalar]]:
+    """The images in ``requires.yaml``, each with its repository."""
     raw = chart.files.get("requires.yaml")
     if raw is None:
         return
@@ -206,7 +237,7 @@ def _in_requires(chart: Chart, label: str, scope: _Scope, findings: _Findings) -
     for item in spec.items("images") if spec else []:
         repository = item.entries.get("repository") if isinstance(item, Table) else None
         if isinstance(item, Table) and isinstance(repository, Scalar) and repository.text:
-            _complete(item, repository, scope, findings)
+            yield item, repository
 
 
 def _in_annotation(chart: Chart, label: str, findings: _Findings) -> None:

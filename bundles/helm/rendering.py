@@ -10,15 +10,17 @@ import signal
 import subprocess
 import tempfile
 import threading
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from bundlectl.errors import ConfigError, ContentError
 from bundles.helm.archive import read_chart_file
-from bundles.helm.images import ChartImages, FoundImage, judge_reference
+from bundles.helm.images import PLACES_LIMIT, ChartImages, FoundImage, judge_reference, too_many_images
 from bundles.helm.schemas import refers_elsewhere
 from bundles.helm.yamlnodes import Listing, Node, Scalar, Table, read_yaml_documents
+from mirror.copying.working import check_cancelled
 from mirror.oci.manifest import canonical_json
 
 if TYPE_CHECKING:
@@ -32,6 +34,8 @@ __all__ = ["Rendering", "render", "template"]
 _SOURCE: Final = re.compile(rb"^# Source: ([^\r\n]{1,500})", re.MULTILINE)
 _BLOCK: Final = 64 * 1024
 _KEPT_ERRORS: Final = 4096
+_LOOK: Final = 0.1
+"""Seconds between two looks whether to stop."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +51,7 @@ class Rendering:
         namespace: what ``.Release.Namespace`` says.
         release: what ``.Release.Name`` says.
         definitions: whether the chart's ``crds/`` are among the documents.
+        cancel: set by another thread to stop: helm has a session of its own, which no Ctrl-C reaches.
     """
 
     helm: Path | None
@@ -57,6 +62,7 @@ class Rendering:
     namespace: str = "bundlectl"
     release: str = "bundlectl"
     definitions: bool = False
+    cancel: threading.Event = field(default_factory=threading.Event)
 
 
 def render(archive: Path, label: str, rendering: Rendering) -> ChartImages:
@@ -78,7 +84,9 @@ def template(archive: Path, label: str, rendering: Rendering) -> bytes:
     Raises:
         ConfigError: there is no such program.
         ContentError: the chart does not render, takes too long or prints too much.
+        InterruptError: cancelled.
     """
+    check_cancelled(rendering.cancel)
     if rendering.helm is None:
         raise _missing()
     return _template(archive.absolute(), rendering.helm, label, rendering)
@@ -144,19 +152,24 @@ def _environment(home: str) -> dict[str, str]:
 def _collect(helm: subprocess.Popen[bytes], label: str, rendering: Rendering) -> bytes:
     """Read what helm prints, within the bounds; helm has ended when this returns or raises."""
     out, err = _pipe(helm.stdout), _pipe(helm.stderr)
-    late = threading.Event()
+    late, ended = threading.Event(), threading.Event()
 
-    def expire() -> None:
-        late.set()
-        _kill(helm)
+    def watch() -> None:
+        expires = time.monotonic() + rendering.timeout
+        while not ended.wait(min(_LOOK, rendering.timeout)):
+            if time.monotonic() >= expires:
+                late.set()
+            if late.is_set() or rendering.cancel.is_set():
+                _kill(helm)
+                return
 
     complaints = bytearray()
     drain = threading.Thread(target=_drain, args=(err, complaints), daemon=True)
-    timer = threading.Timer(rendering.timeout, expire)
+    watcher = threading.Thread(target=watch, daemon=True)
     output = bytearray()
     with out, err:
         drain.start()
-        timer.start()
+        watcher.start()
         try:
             while len(output) <= rendering.output_limit and (block := out.read(_BLOCK)):
                 output += block
@@ -168,12 +181,13 @@ def _collect(helm: subprocess.Popen[bytes], label: str, rendering: Rendering) ->
                 )
             status = helm.wait()
         finally:
-            timer.cancel()
+            ended.set()
             if helm.poll() is None:
                 _kill(helm)
                 helm.wait()
             drain.join()
-            timer.join()
+            watcher.join()
+    check_cancelled(rendering.cancel)
     if late.is_set():
         raise ContentError(
             f"the chart did not render within {rendering.timeout:g} seconds",
@@ -212,8 +226,12 @@ def _images(output: bytes, label: str) -> ChartImages:
     lines = [line for line, _ in marks]
     images: set[FoundImage] = set()
     excluded: set[Excluded] = set()
+    count = 0
     for document in read_yaml_documents(output, origin=f"{label} (rendered)"):
         for value in _image_values(document):
+            count += 1
+            if count > PLACES_LIMIT:
+                raise too_many_images(label)
             # The comment stands before its document; Helm prints CHART/templates/file.yaml.
             mark = bisect.bisect_right(lines, value.line) - 1
             source = marks[mark][1].partition("/")[2] if mark >= 0 else "output"

@@ -8,11 +8,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bundlectl.errors import ContentError
+from bundles.helm import images, values
+from bundles.helm.appversion import app_version_tag
 from bundles.helm.archive import read_chart
 from bundles.helm.images import find_images
+from bundles.helm.yamlnodes import read_yaml
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from bundles.helm.appversion import AppVersionTag
+    from bundles.helm.archive import Chart
+    from bundles.helm.yamlnodes import Node
 
     PackChart = Callable[..., bytes]
     Images = set[tuple[str, str, str]]
@@ -325,3 +332,86 @@ def test_any_values_give_pinned_references_or_a_reason(pack_chart: PackChart, va
 
     for image in find_images(read_chart(raw, origin="web.tgz")).images:
         assert image.digest or ":" in image.reference.rpartition("/")[2]
+
+
+ALIASED = "name: web\nversion: 1.2.3\nappVersion: v9\ndependencies:\n" + "".join(
+    f"- {{name: sub, alias: a{number}}}\n" for number in range(290)
+)
+
+
+def test_aliases_of_very_many_charts_of_one_name_are_refused_at_once(find: Find) -> None:
+    aliases = "".join(f"- {{name: sub, alias: a{number}}}\n" for number in range(5_000))
+    below = {f"charts/{number}/Chart.yaml": "name: sub\nversion: 1.0.0\n" for number in range(5_000)}
+    with pytest.raises(ContentError, match="more than 300 times"):
+        find({"Chart.yaml": f"name: web\nversion: 1.0.0\ndependencies:\n{aliases}", **below})
+
+
+def test_a_chart_under_many_aliases_is_read_once(find: Find, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[str] = []
+
+    def count(raw: bytes, *, origin: str) -> Node | None:
+        read.append(origin)
+        return read_yaml(raw, origin=origin)
+
+    def count_tags(chart: Chart) -> AppVersionTag:
+        read.append(f"{chart.name}'s tag")
+        return app_version_tag(chart)
+
+    def count_aliases(chart: Chart) -> dict[str, list[str]]:
+        read.append(f"{chart.name}'s aliases")
+        return aliases_of(chart)
+
+    aliases_of = values._aliases
+    monkeypatch.setattr(values, "_aliases", count_aliases)
+    for module in (images, values):
+        monkeypatch.setattr(module, "read_yaml", count)
+    monkeypatch.setattr(images, "app_version_tag", count_tags)
+    found, _ = find(
+        {
+            "Chart.yaml": ALIASED,
+            "values.yaml": "a7: {image: {tag: v7}}\n",
+            "charts/sub/Chart.yaml": "name: sub\nversion: 1.0.0\n",
+            "charts/sub/values.yaml": "image: {repository: r.example/sub, tag: v1}\n",
+            "charts/sub/requires.yaml": "spec: {images: [{repository: r.example/other, tag: v2}]}\n",
+            "charts/sub/templates/pod.yaml": "image: r.example/literal:v3\n",
+        }
+    )
+    assert {reference for reference, _, _ in found} == {
+        "r.example/sub:v1",
+        "r.example/sub:v7",
+        "r.example/other:v2",
+        "r.example/literal:v3",
+    }
+    assert len(read) == len(set(read)), "something was read for each alias"
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"Chart.yaml": ALIASED, "charts/sub/values.yaml": "".join(f"k{n}: {n}\n" for n in range(5_000))},
+        {"values.yaml": "global:\n" + "".join(f"  k{n}: {n}\n" for n in range(5_000)), "Chart.yaml": ALIASED},
+        {"Chart.yaml": ALIASED, "charts/sub/values.yaml": f"a: [{'1, ' * 5_000}]\n"},
+    ],
+    ids=["each", "global", "lists"],
+)
+def test_values_that_aliases_multiply_without_end_are_refused(find: Find, files: dict[str, str | bytes]) -> None:
+    with pytest.raises(ContentError, match="more than 1000000 values"):
+        find({"charts/sub/Chart.yaml": "name: sub\nversion: 1.0.0\n", **files})
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"templates/a.yaml": "image: r.example/a:1\n" * 10_001},
+        {"values.yaml": "".join(f"k{n}: {{repository: a/b{n}, tag: v1}}\n" for n in range(10_001))},
+        {
+            "Chart.yaml": ALIASED,
+            "charts/sub/Chart.yaml": "name: sub\nversion: 1.0.0\n",
+            "charts/sub/requires.yaml": "spec:\n  images:\n" + "  - {repository: 'https://a/b'}\n" * 40,
+        },
+    ],
+    ids=["literal", "values", "aliases"],
+)
+def test_images_in_very_many_places_are_refused(find: Find, files: dict[str, str | bytes]) -> None:
+    with pytest.raises(ContentError, match="names images in more than 10000 places"):
+        find(files)

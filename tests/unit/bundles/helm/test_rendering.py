@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import os
 import sys
+import threading
+import time
 from typing import TYPE_CHECKING
 
 import pytest
 
-from bundlectl.errors import ConfigError, ContentError
+from bundlectl.errors import ConfigError, ContentError, InterruptError
 from bundles.helm.rendering import Rendering, render
 
 if TYPE_CHECKING:
@@ -130,3 +133,32 @@ def test_a_chart_that_prints_without_end_is_stopped(helm: WriteHelm, chart: Path
 
     with pytest.raises(ContentError, match="more than 1000000 bytes"):
         render(chart, "web-1.2.3", Rendering(helm=program, output_limit=1_000_000))
+
+
+def test_a_chart_is_let_go_of_as_soon_as_the_run_is_stopped(helm: WriteHelm, chart: Path, tmp_path: Path) -> None:
+    begun = tmp_path / "begun"
+    program = helm(f"open({str(begun)!r}, 'w').write(str(os.getpid()) + ' ')\ntime.sleep(60)")
+    cancel = threading.Event()
+
+    def stop() -> None:
+        while not (begun.exists() and begun.read_text().endswith(" ")):
+            time.sleep(0.01)
+        cancel.set()
+
+    stopping = threading.Thread(target=stop)
+    stopping.start()
+    started = time.monotonic()
+    with pytest.raises(InterruptError):
+        render(chart, "web-1.2.3", Rendering(helm=program, cancel=cancel))
+    stopping.join()
+    assert time.monotonic() - started < 30
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(begun.read_text()), 0)
+    with pytest.raises(InterruptError):
+        render(chart, "web-1.2.3", Rendering(helm=program, cancel=cancel))
+
+
+def test_a_chart_that_renders_to_very_many_images_is_refused(helm: WriteHelm, chart: Path) -> None:
+    program = helm("print('- image: r.example/a:1\\n' * 10_001)")
+    with pytest.raises(ContentError, match="names images in more than 10000 places"):
+        render(chart, "web-1.2.3", Rendering(helm=program))
