@@ -53,8 +53,14 @@ class Naming:
         """Read ``--to`` and ``--map FROM=NAMESPACE``.
 
         Raises:
-            UsageError: either is malformed.
+            UsageError: either is malformed, or the target is a URL.
         """
+        if "://" in target or "@" in target:
+            # Not shown: a password may be in it.
+            raise UsageError(
+                "the registry is a URL, or names a user or a digest",
+                hint="write HOST[:PORT][/PREFIX], without https://; log in with docker login",
+            )
         host, prefix = _host_and_path(target.rstrip("/"))
         rules: dict[str, str] = {}
         for text in maps:

@@ -108,8 +108,6 @@ def build_target(options: TargetOptions) -> Naming | None:
         if options.map:
             raise UsageError("--map without --to", hint="name the registry with --to HOST[:PORT][/PREFIX]")
         return None
-    if "://" in options.to:
-        raise UsageError(f"--to {options.to!r} is a URL", hint="write HOST[:PORT][/PREFIX], without https://")
     return Naming.parse(options.to, options.map)
 
 

@@ -114,6 +114,13 @@ def test_a_target_is_a_registry_host_and_a_prefix(target: str) -> None:
         Naming.parse(target)
 
 
+@pytest.mark.parametrize("target", ["https://me:secret@h.example/x", "me:secret@h.example", "me:sec/secret@h.example"])
+def test_a_password_in_a_target_is_not_shown(target: str) -> None:
+    with pytest.raises(UsageError, match="names a user") as caught:
+        Naming.parse(target)
+    assert "secret" not in f"{caught.value} {caught.value.hint}"
+
+
 @pytest.mark.parametrize(
     "rules", [("https://h.example=x",), ("h=x",), ("h.example/a:1=x",), ("h.example=x", "h.example=y"), ("h.example",)]
 )
