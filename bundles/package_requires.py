@@ -7,7 +7,7 @@ import binascii
 import json
 import zlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from bundlectl.errors import ContentError
 from bundles.published import Located, PublishedSchema
@@ -15,9 +15,11 @@ from bundles.tree import parse_tree
 from mirror.oci.digest import Digest
 
 if TYPE_CHECKING:
+    from jsonschema_rs import Validator
+
     from bundles.helm.archive import Chart
 
-__all__ = ["RequiredImage", "Requires", "decode_schema", "encode_schema", "read_requires"]
+__all__ = ["RequiredImage", "Requires", "decode_schema", "encode_schema", "read_requires", "schema_validator"]
 
 _SCHEMA: Final = PublishedSchema("package-requires.schema.json")
 _REQUIRES: Final = "requires.yaml"
@@ -30,6 +32,7 @@ _ENCODED_LIMIT: Final = 1024 * 1024
 _GZIP_HEADER: Final = bytes.fromhex("1f8b08000000000002ff")
 """Of deflate at its best, without a time and without the name of an operating system."""
 _GZIP: Final = 31
+_DRAFTS: Final = ("draft-04", "draft-06", "draft-07", "draft/2019-09", "draft/2020-12")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +64,8 @@ def read_requires(chart: Chart) -> Requires:
     refuses a package whose schema is empty.
 
     Raises:
-        ContentError: one of them is malformed, told as ``CHART!FILE:LINE: FIELD: WHY``.
+        ContentError: one of them is malformed, told as ``CHART!FILE:LINE: FIELD: WHY``, or the schema
+            is one with which nothing could be installed.
     """
     spec: dict[str, Any] = {}
     raw = chart.files.get(_REQUIRES)
@@ -72,7 +76,7 @@ def read_requires(chart: Chart) -> Requires:
         spec = value["spec"]
     schema, warnings = _schema_of(chart, _one_line(spec.get("schema", "")))
     return Requires(
-        images=tuple(_image(item) for item in spec.get("images", ())),
+        images=tuple(dict.fromkeys(_image(item) for item in spec.get("images", ()))),
         schema=schema,
         dependencies=tuple(dict.fromkeys(name for name in spec.get("dependencies", ()) if name)),
         warnings=warnings,
@@ -98,12 +102,47 @@ def _schema_of(chart: Chart, encoded: str) -> tuple[str, tuple[str, ...]]:
 
 
 def _remarks(raw: bytes, place: str) -> tuple[str, ...]:
+    try:
+        schema_validator(raw)
+    except ContentError as error:
+        raise ContentError(
+            error.message, artifact=place, hint="correct it in the chart: every package controller would refuse it"
+        ) from error
     schema = json.loads(raw)
     closed = isinstance(schema, dict) and schema.get("additionalProperties") is False
     properties = schema.get("properties") if closed else None
     if not closed or (isinstance(properties, dict) and "sourceRegistry" in properties):
         return ()
     return (f"{place} does not allow sourceRegistry, which AWS's controller always sets: it would refuse all values",)
+
+
+def schema_validator(raw: bytes, *, mask: str | None = None) -> Validator:
+    """What holds values to a schema: by its declared draft, by 7 where it declares none. Nothing is fetched.
+
+    Args:
+        raw: the schema, as JSON.
+        mask: what stands for a value in messages.
+
+    Raises:
+        ContentError: no values can be held to it: it is malformed, or refers to what is not in it.
+    """
+    from jsonschema_rs import Draft7Validator, validator_for  # noqa: PLC0415 -- only where something is checked
+
+    schema = json.loads(raw)
+    declared = str(schema.get("$schema", "")) if isinstance(schema, dict) else ""
+    try:
+        if any(draft in declared for draft in _DRAFTS):
+            return validator_for(schema, retriever=_refuse, mask=mask)
+        if isinstance(schema, dict):
+            # AWS's own schemas say http://json-schema.org/schema#, which names no draft.
+            schema = {**schema, "$schema": "http://json-schema.org/draft-07/schema#"}
+        return Draft7Validator(schema, retriever=_refuse, mask=mask)
+    except (ValueError, RecursionError) as error:
+        raise ContentError(f"the schema cannot be used: {str(error).partition(chr(10))[0][:300]}") from error
+
+
+def _refuse(uri: str) -> NoReturn:
+    raise ValueError(f"{uri[:200]} lies elsewhere, and nothing is fetched")
 
 
 def encode_schema(raw: bytes, *, origin: str) -> str:
@@ -168,11 +207,16 @@ def _too_long(origin: str) -> ContentError:
     )
 
 
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no number")
+
+
 def _check(raw: bytes, origin: str) -> None:
     if len(raw) > _DECODED_LIMIT:
         raise ContentError(f"the schema is larger than {_DECODED_LIMIT} bytes", artifact=origin)
     try:
-        found = json.loads(raw)
+        # As Go reads it: from bytes, json would take a byte order mark, UTF-16 and 32.
+        found = json.loads(raw.decode(), parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
         raise ContentError(f"the schema is not JSON: {str(error)[:200]}", artifact=origin) from error
     if not isinstance(found, dict | bool):

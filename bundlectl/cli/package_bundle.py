@@ -23,7 +23,7 @@ from bundlectl.cli.options import (
 from bundlectl.cli.result import show
 from bundlectl.cli.running import run_session
 from bundlectl.cli.writing import write_result
-from bundlectl.errors import UsageError
+from bundlectl.errors import BundlectlError, UsageError
 
 __all__ = ["register"]
 
@@ -174,13 +174,14 @@ def _register_push(noun: typer.Typer) -> None:
 
 
 def _earlier(out: str) -> bytes:
-    """What is in the file that the bundle goes to; nothing where there is no such file."""
-    path = Path(out)
-    if out == "-" or not path.is_file():
-        return b""
+    """The bundle that is in the file that the new one goes to; nothing where there is none."""
     from bundles.sources.local import read_local  # noqa: PLC0415 -- not for --help
 
-    return read_local(path, limit=_LIMIT)
+    try:
+        return read_local(Path(out), limit=_LIMIT) if out != "-" else b""
+    except BundlectlError:
+        # No bundle of ours. What cannot be written is told when it is.
+        return b""
 
 
 def _render_built(document: Mapping[str, Any]) -> str:

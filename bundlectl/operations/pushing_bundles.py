@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from bundlectl.errors import ContentError, MissingError, RegistryError, VerificationError
@@ -14,12 +14,13 @@ from bundlectl.operations.preflight import prepare_target
 from bundlectl.operations.rooting import Rooting
 from bundles.document import parse_document
 from bundles.lock import Lock
-from bundles.package_bundle import BundleName
+from bundles.package_bundle import LATEST, BundleName
 from bundles.plan import TargetPlan, upstream_name
 from bundles.sources.packages import pull_package_bundle
 from mirror.copying import TargetKnowledge, copy
 from mirror.copying.working import Workers
 from mirror.oci.artifact import describe_package_bundle
+from mirror.oci.descriptor import Descriptor
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -80,8 +81,9 @@ def push_package_bundle(
 ) -> PushedBundle:
     """Push a bundle as AWS publishes it: first the tag of its name, then ``v1-33-latest``; both are read back.
 
-    Two who push at once cannot lock a tag: what was not what it should be right after it was
-    written is an error.
+    Two who push at once cannot lock a tag. So ``latest`` is looked at once more right before it is written,
+    and what is not what it should be right after that is an error; with a name, ``latest`` stays as it is.
+    The name is looked at again in the end. Of two who write ``latest`` at the same instant, either may win.
 
     Args:
         path: of the bundle.
@@ -113,14 +115,30 @@ def push_package_bundle(
     registry = session.target(target.registry)
     prepare_target(registry, plan, lock, plan.manifests, session=session, create_projects=create_projects)
     repository = registry.repository(placed.repository)
-    digest = describe_package_bundle(manifest.digest, manifest.size).manifest.descriptor.digest
-    knowledge = TargetKnowledge()
-    held = {tag: session.persist(lambda tag=tag: knowledge.look(repository, tag)) for tag in placed.tags}  # type: ignore[misc]
-    _refuse_taken(repository, name, held[name.text], digest)
-    if held[placed.tags[-1]] not in (None, digest) and not request.allow_rollback:
-        _refuse_older(repository, name, placed.tags[-1], session)
+    # Before the tags are looked at: it takes a while, in which others may push, too.
     charts = _not_beside(gathered.artifacts, registry, target, session)
-    _copy(Locked(lock, raw=gathered.raw), plan, registry, knowledge, session)
+    tags = _Tags(
+        repository=repository,
+        name=name,
+        raw=gathered.raw[str(manifest.digest)],
+        allow_rollback=request.allow_rollback,
+        session=session,
+    )
+    held = {tag: tags.look(tag, TargetKnowledge()) for tag in placed.tags}
+    made = describe_package_bundle(manifest.digest, manifest.size).manifest.descriptor.digest
+    digest = tags.settle_name(held[name.text], made)
+    if digest != made:
+        placed = replace(placed, manifest=replace(manifest, url=repository.name, oci_digest=digest))
+    tags.check_latest(held[tags.latest], digest)
+    locked = Locked(lock, raw=gathered.raw)
+    session.listener(PhaseStarted("pushing", len(placed.tags)))
+    for tag in placed.tags:
+        knowledge = TargetKnowledge()
+        if tag == tags.latest:
+            tags.check_latest(tags.look(tag, knowledge), digest)
+        _copy(locked, replace(plan, manifests=(replace(placed, tags=(tag,)),)), registry, knowledge, session)
+    # Whoever gave the name to another bundle meanwhile has not seen that it was given.
+    tags.settle_name(tags.look(name.text, TargetKnowledge()), digest)
     return PushedBundle(
         manifest=manifest,
         repository=repository.name,
@@ -165,40 +183,87 @@ def _name(manifest: LockedManifest) -> BundleName:
     return name
 
 
-def _refuse_taken(repository: RemoteRepository, name: BundleName, held: Digest | None, digest: Digest) -> None:
-    """Refuse to give a name to another bundle: whoever has pinned it would get something else."""
-    if held not in (None, digest):
-        raise ContentError(
-            f"is another bundle, {held}, and this one is {digest}",
-            artifact=f"{repository.name}:{name.text}",
-            hint="a name is given once: build it again with another --name; if only the signature differs, "
-            "push the file that was pushed before",
-        )
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Tags:
+    """The tags of a bundle at its target, and what may be done to them. ``raw`` is the bundle."""
+
+    repository: RemoteRepository
+    name: BundleName
+    raw: bytes = field(repr=False)
+    allow_rollback: bool
+    session: Session
+
+    @property
+    def latest(self) -> str:
+        return f"v{self.name.channel}-{LATEST}"
+
+    def look(self, tag: str, knowledge: TargetKnowledge) -> Digest | None:
+        """What a tag points at, told to ``knowledge`` too; None where there is none."""
+        return self.session.persist(lambda: knowledge.look(self.repository, tag))
+
+    def settle_name(self, held: Digest | None, digest: Digest) -> Digest:
+        """The manifest that the name is for: ``digest``, or what holds this very bundle there already.
+
+        Another program, such as that of AWS's, writes another manifest around the same bundle.
+
+        Raises:
+            ContentError: it is the name of another bundle: whoever has pinned it would get something else.
+        """
+        if held in (None, digest):
+            return digest
+        if self._document(held) != self.raw:
+            raise ContentError(
+                f"is another bundle, {held}, and this one is {digest}",
+                artifact=f"{self.repository.name}:{self.name.text}",
+                hint="a name is given once: build it again with another --name; if only the signature differs, "
+                "push the file that was pushed before",
+            )
+        return held
+
+    def check_latest(self, held: Digest | None, digest: Digest) -> None:
+        """Refuse to move the newest bundle back to an older one, unless that is meant.
+
+        Raises:
+            ContentError: what is there cannot be compared.
+            VerificationError: it is newer, or as new.
+        """
+        if held in (None, digest) or self.allow_rollback:
+            return
+        place, name = f"{self.repository.name}:{self.latest}", self.name
+        raw = self._document(held)
+        if raw == self.raw:
+            return
+        found = _read_name(raw, place) if raw else None
+        if found is None or found.channel != name.channel:
+            raise ContentError(
+                "is something that cannot be compared with this bundle",
+                artifact=place,
+                hint="see what it is; --allow-rollback replaces it",
+            )
+        if found.age >= name.age:
+            raise VerificationError(
+                f"is {found.text}, which is newer than {name.text}"
+                if found.age > name.age
+                else f"is another bundle, {found.text}, which is as new as {name.text}",
+                artifact=place,
+                hint="clusters that follow it would go back; if that is meant, say --allow-rollback",
+            )
+
+    def _document(self, held: Digest) -> bytes | None:
+        """The document in a manifest; None where that is no bundle, or is not whole."""
+        place = f"{self.repository.name}@{held}"
+        try:
+            return self.session.persist(lambda: pull_package_bundle(self.repository, Descriptor("", held, 0), place))
+        except (ContentError, MissingError):
+            return None
 
 
-def _refuse_older(repository: RemoteRepository, name: BundleName, latest: str, session: Session) -> None:
-    """Refuse to move the newest bundle back to an older one."""
-    place = f"{repository.name}:{latest}"
-    descriptor = session.persist(lambda: repository.resolve(latest))
+def _read_name(raw: bytes, place: str) -> BundleName | None:
     try:
-        raw = session.persist(lambda: pull_package_bundle(repository, descriptor, place))
-        found = BundleName.read(parse_document(raw, origin=place).name)
+        document = parse_document(raw, origin=place)
     except ContentError:
-        found = None
-    if found is None or found.channel != name.channel:
-        raise ContentError(
-            "is something that cannot be compared with this bundle",
-            artifact=place,
-            hint="see what it is; --allow-rollback replaces it",
-        )
-    if found.age >= name.age:
-        raise VerificationError(
-            f"is {found.text}, which is newer than {name.text}"
-            if found.age > name.age
-            else f"is another bundle of the name {name.text}",
-            artifact=place,
-            hint="clusters that follow it would go back; if that is meant, say --allow-rollback",
-        )
+        return None
+    return BundleName.read(document.name) if document.type == "PackageBundle" else None
 
 
 def _not_beside(
@@ -231,10 +296,10 @@ def _not_beside(
 def _copy(
     locked: Locked, plan: TargetPlan, registry: RemoteRegistry, knowledge: TargetKnowledge, session: Session
 ) -> None:
-    session.listener(PhaseStarted("pushing", 1))
     with Rooting(locked, session) as rooting:
+        roots = rooting.roots(plan, lambda repository, _: registry.repository(repository))
         report = copy(
-            rooting.roots(plan, lambda repository, _: registry.repository(repository)),
+            [replace(root, label=f"{root.target.name}:{root.tags[0]}") for root in roots],
             jobs=session.jobs,
             listener=session.listener,
             cancel=session.cancelled,

@@ -6,6 +6,7 @@ import shutil
 import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
+from threading import BoundedSemaphore
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from bundlectl.errors import BundlectlError, ContentError, InterruptError, MissingError, UsageError
@@ -20,19 +21,20 @@ from bundles.package_versions import newest_tag, prefix_of_latest
 from bundles.plan import Naming
 from bundles.schema.package_bundle import BundledPackage, PackageImage, PackageSource, PackageVersion
 from bundles.sources.layers import read_layer
-from mirror.copying.working import Workers
+from mirror.copying.working import Workers, check_cancelled
 from mirror.oci.descriptor import Descriptor
 from mirror.oci.mediatype import HELM_CHART
 from mirror.oci.reference import Reference
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from bundlectl.operations.session import Session
     from bundles.artifact import Excluded
     from bundles.helm.archive import Chart
     from bundles.helm.images import ChartImages, FoundImage
     from bundles.package_input import PackageInput, PackageProject
+    from bundles.package_requires import Requires
     from mirror.oci.digest import Digest
     from mirror.oci.manifest import Manifest
     from mirror.remote import RemoteRepository
@@ -43,6 +45,8 @@ T = TypeVar("T")
 
 _COLLECTED: Final = (3, 4, 2)
 """Exit codes of what is wrong with one package, the worst first; any other error concerns all of them."""
+_OPENED: Final = 2
+"""Charts that are unpacked or rendered at a time: each may take some hundred MiB, and helm a processor."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,14 +81,19 @@ class PackageResolver:
         self._origin = str(request.input)
         self._projects = wanted.projects
         self._session = session
-        self._charts = _registry(request.registry, "--registry")
-        self._images = _registry(request.image_registry, "--image-registry")
+        self._charts = _registry(request.registry)
+        self._images = _registry(request.image_registry)
         helm = shutil.which("helm") if request.render_charts else None
         self._rendering = (
-            Rendering(helm=Path(helm) if helm else None, kube_version=f"{wanted.name.kube_version}.0")
+            Rendering(
+                helm=Path(helm) if helm else None,
+                kube_version=f"{wanted.name.kube_version}.0",
+                cancel=session.cancelled,
+            )
             if request.render_charts
             else None
         )
+        self._opening = BoundedSemaphore(_OPENED)
         self._failed: list[BundlectlError] = []
         self._excluded: set[Excluded] = set()
         self._warnings: set[str] = set()
@@ -161,18 +170,16 @@ class PackageResolver:
         name, manifest = self._chosen(repository, wanted)
         place = f"{repository.name}:{chart_tag(name)}"
         archive = self._archive(repository, manifest, place)
-        chart = read_chart(archive, origin=place)
-        requires = read_requires(chart)
-        self._warnings.update(requires.warnings)
         images = self._images or registry
+        requires, found = self._opened(archive, place, images)
+        self._warnings.update(requires.warnings)
         if requires.images:
             listed = [
                 self._image(f"{images}/{item.repository}", item.tag, item.digest, f"{place}!requires.yaml")
                 for item in requires.images
             ]
         else:
-            found = [self._found_image(item, images) for item in self._found_in(chart, archive, images)]
-            listed = sorted(found, key=str)
+            listed = sorted((self._found_image(item, images) for item in found), key=str)
         unique = dict.fromkeys(item for item in listed if item is not None)
         return PackageVersion(
             name=name,
@@ -198,7 +205,9 @@ class PackageResolver:
             name = newest_tag(tags, prefix, place=repository.name).replace("_", "+")
             return name, self._manifest(repository, name)
         place = f"{repository.name}:{wanted}"
-        name = read_chart(self._archive(repository, moving, place), origin=place).version
+        archive = self._archive(repository, moving, place)
+        with self._opening:
+            name = read_chart(archive, origin=place).version
         fixed = self._manifest(repository, name)
         if fixed.descriptor.digest != moving.descriptor.digest:
             raise ContentError(
@@ -225,19 +234,28 @@ class PackageResolver:
             raise ContentError(f"the chart is larger than {CHART_LIMIT} bytes", artifact=place)
         return self._session.persist(lambda: read_layer(repository, layer, limit=CHART_LIMIT, place=place))
 
-    def _found_in(self, chart: Chart, archive: bytes, images: str) -> list[FoundImage]:
-        """The images that a chart names, where its ``requires.yaml`` names none."""
+    def _opened(self, archive: bytes, place: str, images: str) -> tuple[Requires, Iterable[FoundImage]]:
+        """What a chart needs; the images that are found in it where it lists none itself."""
+        with self._opening:
+            check_cancelled(self._session.cancelled)
+            chart = read_chart(archive, origin=place)
+            requires = read_requires(chart)
+            return requires, () if requires.images else self._found_in(chart, archive, images)
+
+    def _found_in(self, chart: Chart, archive: bytes, images: str) -> Iterable[FoundImage]:
+        """The images that a chart names, each once."""
         found: list[ChartImages] = [find_images(chart, source_registry=images)]
         if self._rendering:
             rendering = self._rendering
-            if next(chart_values(chart)).values.text("sourceRegistry"):
+            if "sourceRegistry" in next(chart_values(chart)).values.entries:
                 rendering = replace(rendering, values={"sourceRegistry": images})
             with tempfile.NamedTemporaryFile(suffix=".tgz", prefix="bundlectl-") as file:
                 file.write(archive)
                 file.flush()
                 found.append(render(Path(file.name), chart.label, rendering))
         self._excluded.update(item for each in found for item in each.excluded)
-        return [image for each in found for image in each.images]
+        # In however many places: each is asked for once.
+        return {(image.reference, image.digest): image for each in found for image in each.images}.values()
 
     def _found_image(self, image: FoundImage, images: str) -> Reference | None:
         """An image as the chart names it, at the registry of images: the host that it names is dropped."""
@@ -250,22 +268,24 @@ class PackageResolver:
 
         def look() -> Reference:
             repository = self._session.repository(name)
+            place = f"{name}@{digest}" if digest else f"{name}:{tag}"
             try:
-                if digest is None:
-                    return Reference.parse(f"{name}@{self._session.persist(lambda: repository.resolve(tag)).digest}")
-                self._session.persist(lambda: repository.manifest(Descriptor("", digest, 0)))
+                found = Descriptor("", digest, 0) if digest else self._session.persist(lambda: repository.resolve(tag))
+                place = f"{name}@{found.digest}"
+                # Whatever a registry calls the digest of a tag: what is signed must be there under it.
+                self._session.persist(lambda: repository.manifest(found))
             except MissingError as error:
                 raise MissingError(
                     f"the image is not in the registry; {where} needs it",
-                    artifact=f"{name}@{digest}" if digest else f"{name}:{tag}",
+                    artifact=place,
                     hint="bring it there with bundlectl mirror, or say where images are with --image-registry",
                 ) from error
-            return Reference.parse(f"{name}@{digest}")
+            return Reference.parse(place)
 
         return self._collect(look)
 
 
-def _registry(text: str, option: str) -> str:
+def _registry(text: str) -> str:
     """A registry as ``HOST[:PORT][/PREFIX]``, or nothing.
 
     Raises:
@@ -273,7 +293,5 @@ def _registry(text: str, option: str) -> str:
     """
     if not text:
         return ""
-    if "://" in text:
-        raise UsageError(f"{option} {text!r} is a URL", hint="write HOST[:PORT][/PREFIX], without https://")
     naming = Naming.parse(text)
     return f"{naming.registry}/{naming.prefix}" if naming.prefix else naming.registry

@@ -93,6 +93,14 @@ def test_a_version_without_quotes_is_taken_as_written_with_a_warning() -> None:
     assert found.warnings[0].startswith("packages.yaml:2: kubernetesVersion: 1.30 is not in quotes")
 
 
+@pytest.mark.parametrize("version", ["0.4.4", "v00.4.4", "v0.4", "0.4"])
+def test_a_minimum_that_no_controller_would_hold_itself_to_is_refused(version: str) -> None:
+    # For Go's semver these are no versions, and older than every version.
+    with pytest.raises(ContentError, match="minControllerVersion") as caught:
+        read(FULL.replace("v0.4.4", version))
+    assert "such as v0.4.4" in (caught.value.hint or "")
+
+
 @pytest.mark.parametrize(
     ("text", "place", "hint"),
     [

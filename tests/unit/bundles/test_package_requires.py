@@ -39,7 +39,11 @@ def test_everything_is_read() -> None:
     packed = base64.b64encode(gzip.compress(SCHEMA)).decode()
     found = requires(
         spec(
-            images=[{"repository": "a/b", "tag": "1.10", "digest": DIGEST}, {"repository": "c", "tag": "v1"}],
+            images=[
+                {"repository": "a/b", "tag": "1.10", "digest": DIGEST},
+                {"repository": "c", "tag": "v1"},
+                {"repository": "c", "tag": "v1"},
+            ],
             schema=packed,
             dependencies=["cert-manager", "", "cert-manager"],
             configurations=[{"name": "a", "required": True, "default": 3}],
@@ -51,6 +55,11 @@ def test_everything_is_read() -> None:
         dependencies=("cert-manager",),
         warnings=(),
     )
+
+
+def test_what_the_build_of_aws_writes_for_a_chart_without_images_is_read() -> None:
+    text = b"---\nkind: EksaPackageRequires\nmetadata:\n  name: a-1.0.0\n  namespace: eksa-packages\nspec:\n  images:\n"
+    assert requires({"requires.yaml": text, "values.schema.json": SCHEMA}).images == ()
 
 
 def test_the_schema_is_the_charts_own_where_requires_has_none() -> None:
@@ -81,9 +90,19 @@ def test_a_schema_that_forbids_what_the_controller_sets_is_told() -> None:
         (spec(schema="e30="), "the schema is not base64 of gzip"),
         (spec(schema=base64.b64encode(gzip.compress(b"{")).decode()), "the schema is not JSON"),
         (spec(schema=base64.b64encode(gzip.compress(b"3")).decode()), "and not a JSON Schema"),
+        ({"requires.yaml": b"spec:\n  images:\n" + b"  - {repository: a, tag: b}\n" * 10_001}, "spec.images: "),
         ({"requires.yaml": b"kind: a\n"}, 'requires.yaml:1: "spec" is a required'),
         ({"requires.yaml": b"spec: [\n"}, "not YAML"),
         ({"values.schema.json": b"[]"}, "and not a JSON Schema"),
+        ({"values.schema.json": b'{"maximum": NaN}'}, "values.schema.json: the schema is not JSON: NaN"),
+        ({"values.schema.json": b"\xef\xbb\xbf" + SCHEMA}, "the schema is not JSON: Unexpected UTF-8 BOM"),
+        ({"values.schema.json": SCHEMA.decode().encode("utf-16")}, "the schema is not JSON: 'utf-8'"),
+        ({"values.schema.json": b'{"type": "map"}'}, "values.schema.json: the schema cannot be used: "),
+        ({"values.schema.json": b'{"pattern": "("}'}, "the schema cannot be used: "),
+        ({"values.schema.json": b'{"$ref": "#/definitions/a"}'}, "'/definitions/a' does not exist"),
+        ({"values.schema.json": b'{"$ref": "https://a.example/b.json"}'}, "a.example/b.json lies elsewhere"),
+        ({"values.schema.json": b'{"$ref": "file:///etc/hostname"}'}, "file:///etc/hostname lies elsewhere"),
+        (spec(schema=base64.b64encode(gzip.compress(b'{"type": 3}')).decode()), "requires.yaml: the schema cannot be"),
     ],
 )
 def test_a_fault_is_told_with_chart_file_and_field(files: dict[str, bytes], told: str) -> None:
@@ -123,4 +142,5 @@ def test_the_schemas_of_aws_are_read(shared_data: Path) -> None:
     )
     schemas = [version["schema"] for package in bundle["spec"]["packages"] for version in package["source"]["versions"]]
     assert schemas
-    assert all(isinstance(json.loads(decode_schema(text, origin="a")), dict) for text in schemas)
+    for text in schemas:
+        assert requires(spec(schema=text)).schema == text

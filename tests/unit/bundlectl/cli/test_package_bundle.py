@@ -112,6 +112,22 @@ def test_built_again_the_file_is_left_as_it_is(bundlectl: Run, packages: Package
     assert (out.read_bytes(), out.stat().st_ino) == before
 
 
+@pytest.mark.parametrize("there", [b"no bundle", b"\0" * (17 * 1024 * 1024)], ids=["other", "large"])
+def test_whatever_the_file_held_before_the_bundle_takes_its_place(
+    bundlectl: Run, packages: PackageSite, given: Path, there: bytes
+) -> None:
+    out = given.with_name("bundle.yaml")
+    out.write_bytes(there)
+    assert bundlectl("package-bundle", "build", given, "--registry", packages.packages, "--out", out).exit_code == 0
+    assert out.read_bytes().startswith(b"apiVersion: packages.eks.amazonaws.com/v1alpha1\n")
+
+
+def test_a_file_that_cannot_be_is_told(bundlectl: Run, packages: PackageSite, given: Path) -> None:
+    out = given.with_name("a" * 300)
+    ran = bundlectl("package-bundle", "build", given, "--registry", packages.packages, "--out", out)
+    assert (ran.exit_code, "cannot be written" in ran.err) == (1, True)
+
+
 def test_the_bundle_goes_to_standard_output_and_is_signed_later(
     bundlectl: Run, packages: PackageSite, key: Path, given: Path
 ) -> None:

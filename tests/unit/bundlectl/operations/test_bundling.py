@@ -4,18 +4,29 @@ from __future__ import annotations
 
 import random
 import shutil
+import sys
+import threading
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
 
-from bundlectl.errors import ConfigError, ContentError, MissingError, TransportError, UsageError
+from bundlectl.errors import ConfigError, ContentError, InterruptError, MissingError, TransportError, UsageError
 from bundlectl.events import Event, Notice
-from bundlectl.operations import BuiltBundle, BundleRequest, Connection, Session, build_package_bundle
+from bundlectl.operations import (
+    BuiltBundle,
+    BundleRequest,
+    Connection,
+    Session,
+    build_package_bundle,
+    resolving_packages,
+)
+from bundles.helm.archive import read_chart
 from bundles.package_input import parse_package_input
 from bundles.package_requires import decode_schema
 from mirror.http import Transport
-from registry_fixtures.faults import Fault, FlipByte
+from registry_fixtures.faults import AlterHeaders, Fault, FlipByte
 from tests.unit.bundlectl.operations.packages import PackageSite, requires, write_input
 from tests.unit.bundles.signed_documents import OTHER_SIGNER, SIGNER
 
@@ -136,6 +147,50 @@ def test_an_image_whose_name_is_computed_is_told_and_left_out(packages: PackageS
     assert any("a/b is left out: it is computed" in line for line in workshop.told)
 
 
+def test_an_image_that_is_not_there_under_the_digest_of_its_tag_is_missing(
+    packages: PackageSite, workshop: Workshop
+) -> None:
+    packages.image("site/app", "v3")
+    packages.chart("app", "1.0.0", schema=SCHEMA, **_named(requires(images=[{"repository": "site/app", "tag": "v3"}])))
+    packages.served.faults.add(Fault(AlterHeaders({"Docker-Content-Digest": UNKNOWN}), method="HEAD", path="*/site/*"))
+    with pytest.raises(MissingError, match=r"requires\.yaml needs it") as caught:
+        workshop.build({"name": "app", "versions": ["1.0.0"]})
+    assert str(caught.value.artifact).endswith(f"/site/app@{UNKNOWN}")
+
+
+def test_an_image_is_asked_for_once_in_however_many_places_a_chart_names_it(
+    packages: PackageSite, workshop: Workshop
+) -> None:
+    image = packages.image("site/app", "v3")
+    values = "".join(f"{key}: {{repository: site/app, tag: v3}}\n" for key in ("a", "b", "c"))
+    packages.chart("app", "1.0.0", schema=SCHEMA, values=values)
+    built = workshop.build({"name": "app", "versions": ["1.0.0"]})
+    assert versions(built)[0]["images"] == [{"digest": str(image.digest), "repository": "site/app"}]
+    assert packages.served.requests.count("HEAD", "*/site/app/manifests/v3") == 1
+
+
+def test_few_charts_are_unpacked_at_a_time(
+    packages: PackageSite, workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(8):
+        packages.chart("app", f"1.0.{number}", schema=SCHEMA)
+    open_now, most = 0, 0
+
+    def unpack(raw: bytes, *, origin: str) -> Any:
+        nonlocal open_now, most
+        open_now += 1
+        most = max(most, open_now)
+        time.sleep(0.02)
+        try:
+            return read_chart(raw, origin=origin)
+        finally:
+            open_now -= 1
+
+    monkeypatch.setattr(resolving_packages, "read_chart", unpack)
+    workshop.build({"name": "app", "versions": [f"1.0.{number}" for number in range(8)]})
+    assert most == 2
+
+
 def test_images_may_be_in_another_registry(packages: PackageSite, workshop: Workshop, registry_factory: Any) -> None:
     elsewhere = PackageSite(registry_factory())
     image = elsewhere.image("site/app", "v3")
@@ -149,6 +204,13 @@ def test_without_a_registry_that_of_the_input_counts(packages: PackageSite, work
     workshop.build({"name": "app", "versions": ["1.0.0"], "registry": packages.packages}, registry="")
     with pytest.raises(UsageError, match="names no registry for the package app"):
         workshop.build({"name": "app", "versions": ["1.0.0"]}, registry="")
+
+
+@pytest.mark.parametrize("named", ["https://me:secret@registry.example/a", "me:secret@registry.example"])
+def test_a_password_in_the_name_of_a_registry_is_not_shown(workshop: Workshop, named: str) -> None:
+    with pytest.raises(UsageError, match="is a URL, or names a user") as caught:
+        workshop.build({"name": "app", "versions": ["1.0.0"]}, registry=named)
+    assert "secret" not in f"{caught.value} {caught.value.hint}"
 
 
 @pytest.mark.parametrize("named", ["https://registry.example/a", "nowhere", "registry.example/a:b"])
@@ -265,6 +327,49 @@ def test_a_version_with_build_metadata_has_the_tag_that_helm_gives_it(
     digest = packages.chart("app", "1.0.0+5", tag="1.0.0_5", schema=SCHEMA)
     built = workshop.build({"name": "app", "versions": ["1.0.0+5"]})
     assert versions(built)[0]["digest"] == digest
+
+
+@pytest.mark.parametrize("given", ["''", "public.example/a"])
+def test_a_chart_is_rendered_with_the_registry_that_the_controller_will_set(
+    packages: PackageSite, workshop: Workshop, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, given: str
+) -> None:
+    helm = tmp_path / "helm"
+    helm.write_text(
+        f"#!{sys.executable} -I\nimport json, sys\n"
+        "print('image:', json.load(open(sys.argv[5])).get('sourceRegistry', '') + '/site/app:v3')\n"
+    )
+    helm.chmod(0o755)
+    monkeypatch.setattr(shutil, "which", lambda _: str(helm))
+    image = packages.image("site/app", "v3")
+    packages.chart("app", "1.0.0", schema=SCHEMA, values=f"sourceRegistry: {given}\n")
+    built = workshop.build({"name": "app", "versions": ["1.0.0"]}, render_charts=True)
+    assert versions(built)[0]["images"] == [{"digest": str(image.digest), "repository": "site/app"}]
+
+
+def test_helm_does_not_outlive_a_run_that_is_stopped(
+    packages: PackageSite, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    helm, begun = tmp_path / "helm", tmp_path / "begun"
+    helm.write_text(f"#!{sys.executable} -I\nimport time\nopen({str(begun)!r}, 'w')\ntime.sleep(50)\n")
+    helm.chmod(0o755)
+    monkeypatch.setattr(shutil, "which", lambda _: str(helm))
+    packages.chart("app", "1.0.0", schema=SCHEMA)
+    path = write_input(tmp_path / "packages.yaml", {"name": "app", "versions": ["1.0.0"]})
+    request = BundleRequest(input=path, registry=packages.packages, render_charts=True)
+
+    def stop(session: Session) -> None:
+        while not begun.exists():
+            time.sleep(0.01)
+        session.cancel()
+
+    with Session() as session:
+        stopping = threading.Thread(target=stop, args=(session,))
+        stopping.start()
+        started = time.monotonic()
+        with pytest.raises(InterruptError):
+            build_package_bundle(request, session=session)
+        stopping.join()
+    assert time.monotonic() - started < 30
 
 
 def test_rendering_needs_helm_and_says_so(

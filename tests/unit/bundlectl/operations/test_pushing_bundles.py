@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -21,6 +23,7 @@ from bundles.package_bundle import render_package_bundle
 from bundles.schema.package_bundle import BundledPackage, PackageSource, PackageVersion
 from mirror.http import Transport
 from mirror.oci.artifact import wrap_package_bundle
+from mirror.oci.mediatype import OCI_MANIFEST
 from mirror.remote import Credential
 from registry_fixtures.faults import Fault, Refuse
 from registry_fixtures.harbor.fixture import ADMINISTRATOR
@@ -29,8 +32,10 @@ from tests.unit.bundlectl.operations.test_policies_in_force import DOCUMENTS_BY_
 from tests.unit.bundles.signed_documents import BY_KEY, BY_OTHER_KEY, SIGNER, signed
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
+    from registry_fixtures.exchange import Answer, Handler, Request
     from registry_fixtures.harbor import HarborFixture
     from registry_fixtures.registry import ServedRegistry
 
@@ -42,6 +47,18 @@ def text(name: str = "v1-33-7", chart: str = "sha256:" + "1" * 64) -> bytes:
     version = PackageVersion(name="1.0.0", digest=chart, schema="H4sI")
     package = BundledPackage(name="app", source=PackageSource(repository="app", versions=(version,)))
     return render_package_bundle(name, (package,))
+
+
+@dataclass(frozen=True)
+class Then:
+    """Does something else at the registry as soon as a request was answered."""
+
+    act: Callable[[], object]
+
+    def apply(self, request: Request, handler: Handler) -> Answer:
+        answer = handler(request)
+        self.act()
+        return answer
 
 
 class Counter:
@@ -68,6 +85,19 @@ class Counter:
                 self.path, request, target=Naming.parse(self.to), session=session, create_projects=create
             )
 
+    def place(self, raw: bytes, *tags: str, whole: bool = True, foreign: bool = False) -> None:
+        """Let the registry hold a bundle that somebody else pushed: in a manifest of their own, if ``foreign``."""
+        wrapped = wrap_package_bundle(raw)
+        for blob in wrapped.blobs.values() if whole else ():
+            self.served.holdings.put_blob(BUNDLES, blob)
+        manifest = wrapped.manifest.raw
+        if foreign:
+            document = json.loads(manifest)
+            del document["mediaType"]  # as ORAS 0.12 leaves it out
+            manifest = json.dumps(document).encode()
+        for tag in tags:
+            self.served.holdings.put_manifest(BUNDLES, manifest, OCI_MANIFEST, tag=tag)
+
     def held(self, tag: str) -> str | None:
         repository = self.served.holdings.find(BUNDLES)
         found = repository.find(tag) if repository else None
@@ -92,11 +122,13 @@ def test_a_bundle_gets_both_tags_the_immutable_one_first_and_both_are_read_back(
         (entry.method, entry.path.rpartition("/")[2])
         for entry in counter.served.requests.entries(path=f"/v2/{BUNDLES}/manifests/*")
     ]
-    assert manifests[-4:] == [
+    assert manifests[-6:] == [
         ("PUT", "v1-33-7"),
-        ("PUT", "v1-33-latest"),
         ("HEAD", "v1-33-7"),
         ("HEAD", "v1-33-latest"),
+        ("PUT", "v1-33-latest"),
+        ("HEAD", "v1-33-latest"),
+        ("HEAD", "v1-33-7"),
     ]
 
 
@@ -157,6 +189,59 @@ def test_a_name_is_never_given_to_another_bundle(counter: Counter) -> None:
     assert (counter.held("v1-33-7"), len(counter.writes())) == (before, written)
 
 
+def test_the_latest_stays_where_the_name_is_somebody_elses_right_after_it_was_written(counter: Counter) -> None:
+    counter.push(signed(text("v1-33-6")))
+    other = signed(text(chart="sha256:" + "2" * 64))
+    meanwhile = Then(lambda: counter.place(other, "v1-33-7"))
+    counter.served.faults.add(Fault(meanwhile, method="PUT", path="*/manifests/v1-33-7"))
+    with pytest.raises(ContentError, match="right after it was written"):
+        counter.push(signed(text()))
+    assert counter.held("v1-33-latest") == counter.held("v1-33-6")
+
+
+def test_a_name_that_another_bundle_gets_while_the_latest_is_written_is_told(counter: Counter) -> None:
+    other = signed(text(chart="sha256:" + "2" * 64))
+    meanwhile = Then(lambda: counter.place(other, "v1-33-7"))
+    counter.served.faults.add(Fault(meanwhile, method="PUT", path="*/manifests/v1-33-latest"))
+    with pytest.raises(ContentError, match="is another bundle"):
+        counter.push(signed(text()))
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [("HEAD", "*/eks-anywhere/app/manifests/*"), ("POST", "*/blobs/uploads/*"), ("PUT", "*/manifests/v1-33-7")],
+    ids=["charts", "blobs", "name"],
+)
+def test_a_newer_bundle_that_comes_meanwhile_stays_the_latest(counter: Counter, method: str, path: str) -> None:
+    newer = signed(text("v1-33-9"))
+    meanwhile = Then(lambda: counter.place(newer, "v1-33-9", "v1-33-latest"))
+    counter.served.faults.add(Fault(meanwhile, method=method, path=path))
+    with pytest.raises(VerificationError, match="is v1-33-9, which is newer"):
+        counter.push(signed(text()))
+    assert counter.held("v1-33-latest") == counter.held("v1-33-9")
+
+
+def test_a_bundle_that_is_there_in_the_manifest_of_another_program_is_the_same_bundle(counter: Counter) -> None:
+    raw = signed(text())
+    counter.place(raw, "v1-33-7", "v1-33-latest", foreign=True)
+    held, written = counter.held("v1-33-7"), len(counter.writes())
+    pushed = counter.push(raw)
+    assert (str(pushed.digest), pushed.written, len(counter.writes())) == (held, (), written)
+    assert held != str(wrap_package_bundle(raw).manifest.descriptor.digest)
+
+
+def test_of_such_a_bundle_the_tag_that_is_missing_is_written(counter: Counter) -> None:
+    raw = signed(text())
+    counter.place(raw, "v1-33-7", foreign=True)
+    assert counter.push(raw).written == ("v1-33-latest",)
+    assert counter.held("v1-33-latest") == counter.held("v1-33-7")
+    # AWS's own tool copies nothing but the latest (E10).
+    other = signed(text("v1-34-7"))
+    counter.place(other, "v1-34-latest", foreign=True)
+    counter.push(other)
+    assert counter.held("v1-34-latest") == counter.held("v1-34-7")
+
+
 @pytest.mark.parametrize(
     ("newer", "older"),
     [("v1-33-120", "v1-33-9"), ("v1-33-2026-01-02-3", "v1-33-999"), ("v1-33-2026-01-02-3", "v1-33-2026-01-01-9")],
@@ -189,6 +274,19 @@ def test_something_else_under_latest_is_not_overwritten_without_a_word(counter: 
     assert counter.held("v1-33-7") is None
     counter.push(signed(text()), allow_rollback=True)
     assert counter.held("v1-33-latest") == counter.held("v1-33-7")
+
+
+def test_a_latest_that_is_not_whole_is_told_with_what_replaces_it(counter: Counter) -> None:
+    counter.place(signed(text("v1-33-6")), "v1-33-latest", whole=False)
+    with pytest.raises(ContentError, match="cannot be compared") as caught:
+        counter.push(signed(text()))
+    assert "--allow-rollback" in str(caught.value.hint)
+
+
+def test_a_latest_of_another_name_that_is_as_new_is_told_by_its_name(counter: Counter) -> None:
+    counter.push(signed(text()))
+    with pytest.raises(VerificationError, match="v1-33-7, which is as new as v1-33-07"):
+        counter.push(signed(text("v1-33-07")))
 
 
 def test_a_chart_that_may_not_be_looked_at_is_told_and_keeps_nothing_from_being_pushed(counter: Counter) -> None:
