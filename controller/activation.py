@@ -79,6 +79,7 @@ class _Writer:
         if known is None or (known.status, known.reason) != (condition.status, condition.reason):
             level: Literal["Normal", "Warning"] = "Normal" if condition.status == "True" else "Warning"
             self.events.tell(self.kind, metadata, level, condition.reason, condition.message)
+            self.metrics.count("events_total", reason=condition.reason)
 
 
 class BundleReconciler:

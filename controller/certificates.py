@@ -6,6 +6,7 @@ import base64
 import binascii
 import datetime as dt
 import tempfile
+import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -22,10 +23,12 @@ if TYPE_CHECKING:
 
     from controller.api import Api
 
-__all__ = ["CHECK_INTERVAL", "Certificate", "Certificates", "Rotation"]
+__all__ = ["LOOK_INTERVAL", "Certificate", "Certificates", "Rotation"]
 
-CHECK_INTERVAL: Final = 300.0
-"""Seconds between two looks at the Secret; a new certificate is shown at the next look after it was announced."""
+LOOK_INTERVAL: Final = 15.0
+"""Seconds between two looks at the Secret and the webhook configuration: so long may nothing be let in."""
+_SHOWN_AFTER: Final = 300.0
+"""Seconds from when a new certificate is announced until it is shown, and from then on until the old one is over."""
 _LEFT: Final = dt.timedelta(days=30)
 _WEBHOOKS: Final = path_of("admissionregistration.k8s.io/v1", "validatingwebhookconfigurations")
 
@@ -54,11 +57,11 @@ class Certificates:
         self._path = path_of("v1", "secrets", namespace=HOME_NAMESPACE, name=CERTIFICATE_SECRET)
         self._webhooks = f"{_WEBHOOKS}/{configuration}"
 
-    def current(self, shown: Certificate | None = None) -> Certificate:
+    def current(self, *shown: Certificate) -> Certificate:
         """The certificate of all replicas; made when there is none that will do, or not for much longer.
 
         Args:
-            shown: by this replica at the moment, which stays trusted beside another one.
+            shown: by a replica at the moment, which stay trusted beside another one.
 
         Raises:
             ConfigError: there is no Secret for it, and this account may not make one.
@@ -67,8 +70,8 @@ class Certificates:
         stored = self._api.find(self._path)
         found = _read(stored or {})
         if found is not None and self._will_do(found):
-            return _trusting(found, shown)
-        made = _trusting(self._make(found), shown)
+            return _trusting(found, *shown)
+        made = _trusting(self._make(found), *shown)
         data = {"tls.crt": made.certificate, "tls.key": made.key, "ca.crt": made.trusted}
         encoded = {name: base64.b64encode(content).decode() for name, content in data.items()}
         try:
@@ -81,7 +84,7 @@ class Certificates:
         except ClusterError as error:
             # Another replica was faster: its certificate is as good.
             if error.conflict and (theirs := _read(self._api.get(self._path))) is not None and self._will_do(theirs):
-                return _trusting(theirs, shown)
+                return _trusting(theirs, *shown)
             if error.forbidden and stored is None:
                 raise ConfigError(
                     "is not there, and the controller may only fill it",
@@ -147,35 +150,50 @@ class Rotation:
         certificates: are looked after.
         shown: is shown, and announced, as this begins.
         show: has another one shown.
+        clock: seconds, never going back.
     """
 
-    def __init__(self, certificates: Certificates, shown: Certificate, show: Callable[[Certificate], None]) -> None:
+    def __init__(
+        self,
+        certificates: Certificates,
+        shown: Certificate,
+        show: Callable[[Certificate], None],
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._certificates = certificates
-        self._shown = self._announced = shown
+        self._before = self._shown = self._announced = shown
         self._show = show
+        self._clock = clock
+        self._since = clock()
 
     def turn(self) -> None:
-        """Look once; to be called every `CHECK_INTERVAL`.
+        """Look once; to be called every `LOOK_INTERVAL`.
 
         Raises:
             BundlectlError: the cluster does not let us.
             OSError: ``show`` could not.
         """
-        before = self._shown
-        if self._announced.certificate != before.certificate:
-            self._show(self._announced)
-            self._shown = self._announced
-        # One turn longer than it is shown here: other replicas have their turns later.
-        current = self._certificates.current(before)
+        now = self._clock()
+        if now - self._since >= _SHOWN_AFTER:
+            self._before = self._shown
+            if self._announced.certificate != self._shown.certificate:
+                self._show(self._announced)
+                self._shown, self._since = self._announced, now
+        # Also what is not shown here any more: other replicas look later.
+        current = self._certificates.current(self._shown, self._before)
         self._certificates.announce(current)
+        if current.certificate != self._announced.certificate:
+            self._since = now
         self._announced = current
 
 
-def _trusting(certificate: Certificate, shown: Certificate | None) -> Certificate:
+def _trusting(certificate: Certificate, *shown: Certificate) -> Certificate:
     """What is to be trusted with a certificate, and with what is shown still: somebody may have emptied the Secret."""
-    if shown is None or shown.certificate in certificate.trusted or _is_over(shown.certificate):
-        return certificate
-    return replace(certificate, trusted=certificate.trusted + shown.certificate)
+    for each in shown:
+        if each.certificate not in certificate.trusted and not _is_over(each.certificate):
+            certificate = replace(certificate, trusted=certificate.trusted + each.certificate)
+    return certificate
 
 
 def _is_over(certificate: bytes) -> bool:

@@ -1,39 +1,74 @@
-"""No workload cluster holds up the others: those that are slow, or mean to be, leave workers to the rest."""
+"""No cluster holds up the others: those that are slow, or mean to be, leave workers to the rest."""
 
 from __future__ import annotations
 
 import threading
 from collections import Counter
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from controller.packages import Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Callable
 
     from controller.working import Reconciler
 
-__all__ = ["Fair"]
+__all__ = ["Fair", "Turns"]
 
 _LATER: Final = 1.0
-"""Seconds until a Package is looked at again for which no worker is free."""
+"""Seconds until something is looked at again for which no worker is free."""
 
 
-class Fair:
-    """Reconciles Packages as another one does, not too many of workload clusters at a time. Thread-safe.
+class Turns:
+    """Counts the workers that each cluster has. Thread-safe.
 
     Args:
-        reconciler: does it.
-        own: namespaces of the cluster that the controller runs in, which may have all workers.
-        workers: that there are. Workload clusters together get all but one, each of them all but two.
+        own: the cluster that the controller runs in.
+        workers: that there are. Workload clusters together get all but one, each of them all but two; the own cluster
+            gets all but one, too, once there are others.
     """
 
-    def __init__(self, reconciler: Reconciler, own: Collection[str], workers: int) -> None:
-        self._reconciler = reconciler
-        self._own = frozenset(own)
+    def __init__(self, own: str, workers: int) -> None:
+        self._own = own
         self._workers = workers
         self._lock = threading.Lock()
         self._busy: Counter[str] = Counter()
+        self._alone = True
+
+    def take(self, cluster: str) -> bool:
+        """Take a worker for a cluster, until `give_back`; False when it is not its turn."""
+        with self._lock:
+            own = self._busy[self._own]
+            if cluster == self._own:
+                is_free = own < self._workers - (not self._alone)
+            else:
+                self._alone = False
+                others = self._busy.total() - own
+                is_free = self._busy[cluster] < self._workers - 2 and others < self._workers - 1
+            self._busy[cluster] += is_free
+            return is_free
+
+    def give_back(self, cluster: str) -> None:
+        """Let go of a worker."""
+        with self._lock:
+            self._busy[cluster] -= 1
+            self._busy += Counter()  # forgets those that are not worked on
+
+
+@dataclass(frozen=True, slots=True)
+class Fair:
+    """Reconciles objects of one kind as another one does, those of each cluster when it is its turn. Thread-safe.
+
+    Attributes:
+        reconciler: does it.
+        cluster_of: the cluster that is waited for, by the key of an object.
+        turns: of all kinds alike.
+    """
+
+    reconciler: Reconciler
+    cluster_of: Callable[[str], str]
+    turns: Turns
 
     def reconcile(self, key: str) -> Outcome:
         """Do what can be done at the moment.
@@ -41,16 +76,10 @@ class Fair:
         Raises:
             BundlectlError: as the other does.
         """
-        namespace = key.partition("/")[0]
-        if namespace in self._own:
-            return self._reconciler.reconcile(key)
-        with self._lock:
-            if self._busy[namespace] >= self._workers - 2 or self._busy.total() >= self._workers - 1:
-                return Outcome(again_after=_LATER, untried=True)
-            self._busy[namespace] += 1
+        cluster = self.cluster_of(key)
+        if not self.turns.take(cluster):
+            return Outcome(again_after=_LATER, untried=True)
         try:
-            return self._reconciler.reconcile(key)
+            return self.reconciler.reconcile(key)
         finally:
-            with self._lock:
-                self._busy[namespace] -= 1
-                self._busy += Counter()  # forgets those that are not worked on
+            self.turns.give_back(cluster)

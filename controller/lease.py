@@ -42,33 +42,34 @@ class Leadership(threading.Thread):
 
     Args:
         api: of the own cluster; it should give up on an answer soon, or one connection that hangs loses the lead.
-        namespace: of the Lease.
-        name: of the Lease.
+        lease: its ``NAMESPACE/NAME``.
         identity: of this process, new with each start.
         gained: called before this replica begins to lead.
         lost: called when it does not lead any more; by then `holds` says so. Never at the same time as ``gained``.
+        failed: told why the Lease can be neither read nor written, once for the same reason.
         clock: seconds, never going back, not even while a machine sleeps.
     """
 
     def __init__(
         self,
         api: Api,
-        namespace: str,
-        name: str,
+        lease: str,
         identity: str,
         *,
         gained: Callable[[], None],
         lost: Callable[[], None],
+        failed: Callable[[str], None] = lambda trouble: None,  # noqa: ARG005 -- nobody to tell
         clock: Callable[[], float] = _passed,
     ) -> None:
         super().__init__(name="leadership", daemon=True)
         self._api = api
+        namespace, _, self._lease = lease.partition("/")
         self._collection = path_of(_GROUP, "leases", namespace=namespace)
-        self._path = path_of(_GROUP, "leases", namespace=namespace, name=name)
-        self._lease = name
+        self._path = path_of(_GROUP, "leases", namespace=namespace, name=self._lease)
         self.identity = identity
         self._gained = gained
         self._lost = lost
+        self._failed = failed
         self._clock = clock
         self._lock = threading.Lock()
         self._leaving = threading.Event()
@@ -78,6 +79,8 @@ class Leadership(threading.Thread):
         self._leads = False
         self._seen: tuple[str, str] = ("", "")
         self._seen_at = 0.0
+        self.trouble = ""
+        """Why the last look failed, if it did."""
 
     @property
     def holds(self) -> bool:
@@ -102,13 +105,20 @@ class Leadership(threading.Thread):
         began = self._clock()
         try:
             held = self._try()
-        except BundlectlError:
+        except BundlectlError as error:
             # It stays this replica's until the time is up, and the API server may come back before.
             held = False
+            before, self.trouble = self.trouble, str(error)
+            if self.trouble != before:
+                self._failed(self.trouble)
         else:
+            self.trouble = ""
             if not held:
                 self._turn(leads=False)
         if held and self._clock() - began < _GIVES_UP:
+            if not self.holds:
+                # Unseen so far: what was left off since is begun anew, as by any other who gains the lead.
+                self._turn(leads=False)
             self._renewed = began
             self._turn(leads=True)
         elif not self.holds:

@@ -11,13 +11,13 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from bundlectl.errors import BundlectlError, ConfigError
+from bundlectl.errors import ConfigError
 from controller.acting import Actor
 from controller.activation import BundleReconciler, ControllerReconciler
-from controller.certificates import CHECK_INTERVAL, Certificate, Certificates, Rotation
+from controller.certificates import LOOK_INTERVAL, Certificate, Certificates, Rotation
 from controller.clusters import Clusters, write_private
 from controller.events import COMPONENT, Events
-from controller.fairness import Fair
+from controller.fairness import Fair, Turns
 from controller.helm import Helm
 from controller.lease import Leadership
 from controller.metrics import CONTENT_TYPE, Metrics
@@ -27,7 +27,7 @@ from controller.packages import PackageReconciler
 from controller.queue import KeyedQueue
 from controller.serving import HttpServer, server_context, text_answer
 from controller.trust import Judge
-from controller.values import HOME_NAMESPACE, Package, namespace_of
+from controller.values import HOME_NAMESPACE, Package, cluster_of, namespace_of
 from controller.watching import Objects
 from controller.webhook import ROUTES, Admission
 from controller.working import Key, Workers
@@ -130,11 +130,11 @@ class Service(Closing):
         )
         self._lead = Leadership(
             api.within(_ELECTION),
-            HOME_NAMESPACE,
-            COMPONENT,
+            f"{HOME_NAMESPACE}/{COMPONENT}",
             self.identity,
             gained=self._gained,
             lost=self._lost,
+            failed=self._not_elected,
         )
         self._workers = Workers(
             self._queue,
@@ -195,10 +195,12 @@ class Service(Closing):
         began = time.monotonic()
         if self._admission is not None:
             self._admission.drain()
-        self._workers.stop(_GRACE)
-        # What is cut off by this did not fail, and is not to be told as if it had.
-        self._cut_off.set()
-        self._helm.kill()
+        try:
+            self._workers.stop(_GRACE)
+        finally:
+            # What is cut off by this did not fail, and is not to be told as if it had.
+            self._cut_off.set()
+            self._helm.kill()
         self._lead.resign()
         if self._admission is not None:
             time.sleep(max(0.0, began + _LINGERS - time.monotonic()))
@@ -226,17 +228,20 @@ class Service(Closing):
             log=self._log,
             may_write=self._may_write,
         )
+        controllers = ControllerReconciler(
+            self._api,
+            self._observer,
+            events,
+            self.metrics,
+            auto_activate=self._options.auto_activate,
+            may_write=self._may_write,
+        )
+        own = self._options.cluster
+        turns = Turns(own, _WORKERS)
         return {
-            "Package": Fair(packages, (HOME_NAMESPACE, namespace_of(self._options.cluster)), _WORKERS),
+            "Package": Fair(packages, lambda key: cluster_of(key.partition("/")[0], own) or "", turns),
             "PackageBundle": BundleReconciler(self._api, self._observer, events, self.metrics),
-            "PackageBundleController": ControllerReconciler(
-                self._api,
-                self._observer,
-                events,
-                self.metrics,
-                auto_activate=self._options.auto_activate,
-                may_write=self._may_write,
-            ),
+            "PackageBundleController": Fair(controllers, lambda key: key.partition("/")[2], turns),
         }
 
     def _package_changed(self, key: str, before: dict[str, Any] | None, after: dict[str, Any] | None) -> None:
@@ -294,6 +299,9 @@ class Service(Closing):
         self._log("warning", "this replica does not lead any more", identity=self.identity)
         self._helm.kill()
 
+    def _not_elected(self, trouble: str) -> None:
+        self._log("warning", "the Lease was not read or written", error=trouble)
+
     def _serve_admission(self, listen: tuple[str, int]) -> None:
         certificates = Certificates(self._api, self._options.webhook_host, COMPONENT)
         crt, key = self._options.folder / "webhook.crt", self._options.folder / "webhook.key"
@@ -321,11 +329,15 @@ class Service(Closing):
         rotation = Rotation(certificates, current, show)
 
         def keep() -> None:
-            while not self._stopped.wait(CHECK_INTERVAL):
+            trouble = ""
+            while not self._stopped.wait(LOOK_INTERVAL):
+                before, trouble = trouble, ""
                 try:
                     rotation.turn()
-                except (BundlectlError, OSError) as error:
-                    self._log("warning", "the webhook's certificate was not looked after", error=str(error))
+                except Exception as error:  # noqa: BLE001 -- unseen, it would end with the certificate, a year later
+                    trouble = f"{type(error).__name__}: {error}"
+                if trouble not in ("", before):
+                    self._log("warning", "the webhook's certificate was not looked after", error=trouble)
 
         threading.Thread(target=keep, name="certificates", daemon=True).start()
 
@@ -364,7 +376,7 @@ class Service(Closing):
         if self._options.webhook_listen is not None and self._admission is None:
             return text_answer(503, "not ready: admission is not served yet\n")
         # An API server that was away would else find nobody to ask, when it is back, until all is listed again.
-        troubles = [objects.trouble for objects in self._all if objects.trouble]
+        troubles = [part.trouble for part in (*self._all, self._lead) if part.trouble]
         return text_answer(200, f"ok, but: {troubles[0]}\n" if troubles else "ok\n")
 
     def _metrics(self) -> Answer:

@@ -126,7 +126,11 @@ class _Server(ThreadingHTTPServer):
             if not self._free.acquire(timeout=_SECONDS):
                 self.shutdown_request(request)
                 return
-        super().process_request(request, client_address)
+        try:
+            super().process_request(request, client_address)
+        except BaseException:
+            self._free.release()  # no thread was started that would
+            raise
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:  # noqa: ANN401
         try:
@@ -177,6 +181,8 @@ class _Handler(BaseHTTPRequestHandler):
     judging: threading.BoundedSemaphore
     server: _Server
     protocol_version = "HTTP/1.1"
+    # Else what follows the head of an answer waits for it to be acknowledged, which takes 40 ms.
+    disable_nagle_algorithm = True
     server_version = "bundlectl"
     sys_version = ""
 

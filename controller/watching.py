@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from typing import TYPE_CHECKING, Any, Final
@@ -20,6 +21,11 @@ __all__ = ["Objects"]
 
 _PAUSE: Final = 1.0
 _LONGEST: Final = 30.0
+_SOON: Final = 2.0
+"""Seconds that an API server may take which waits for us itself."""
+_AVOIDED: Final = 10.0
+"""Seconds for which an API server that did not answer soon is not asked so again."""
+_KEY: Final = re.compile(r"[a-z0-9][-.a-z0-9]{0,252}/[a-z0-9][-.a-z0-9]{0,252}", re.ASCII)
 
 
 class Objects(threading.Thread):
@@ -47,6 +53,7 @@ class Objects(threading.Thread):
         self._objects: dict[str, dict[str, Any]] = {}
         self._known_until = 0
         """The version up to which the API server has told of everything."""
+        self._unasked_until = 0.0
         self._stopped = threading.Event()
         self.listed = threading.Event()
         """Set once all objects are known."""
@@ -72,6 +79,26 @@ class Objects(threading.Thread):
     def put(self, document: dict[str, Any]) -> None:
         """Take what a write was answered with: the watch would tell of it later, or has told that it is gone again."""
         self._take(document, answered=True)
+
+    def refresh(self, key: str) -> bool:
+        """Ask the API server for an object that the watch may not have told of yet; whether another is known now.
+
+        Raises:
+            ClusterError: refused, or no answer soon.
+        """
+        # Whoever calls the webhook may ask for any name, and it becomes part of a path.
+        if _KEY.fullmatch(key) is None or time.monotonic() < self._unasked_until:
+            return False
+        before = self.get(key)
+        try:
+            found = self._api.within(_SOON).find(self.path(key))
+        except BundlectlError:
+            # Reviews wait for each other: not each of them is to wait for this.
+            self._unasked_until = time.monotonic() + _AVOIDED
+            raise
+        if found is not None:
+            self.put(found)
+        return self.get(key) is not before
 
     def stop(self) -> None:
         """Follow no more."""

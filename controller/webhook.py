@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from bundlectl.errors import BundlectlError
@@ -86,14 +87,37 @@ class Admission:
         located = _annotation(before, LOCATION) if isinstance(before, dict) else ""
         if located and not is_own and _annotation(document, LOCATION) != located:
             return _DENIED, f"the annotation {LOCATION} says where the release is: it is the controller's"
+        judged = document, before if isinstance(before, dict) else None
         try:
-            return _DENIED, self._judges[kind](document, before if isinstance(before, dict) else None)
+            why = self._judges[kind](*judged)
+            if why and kind != "PackageBundle" and self._catches_up(kind, document):
+                why = self._judges[kind](*judged)
         except BundlectlError as error:
             told = str(error)
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             # The API server sends nothing that its definitions do not allow; somebody else did.
             told = f"it is malformed: {type(error).__name__}"
+        else:
+            return _DENIED, why
         return _FAILED, told
+
+    def _catches_up(self, kind: str, document: dict[str, Any]) -> bool:
+        """Whether another controller object or active bundle is known, now that the API server was asked.
+
+        What is applied one after the other is here before the watch tells of it, which may be cut off at the moment.
+        """
+        bundles, controllers = self._observer.bundles, self._observer.controllers
+        is_found, pointing = False, document
+        with suppress(BundlectlError):  # then what is known has to do
+            if kind == "Package":
+                namespace = Package.from_json(document).metadata.namespace
+                key = f"{HOME_NAMESPACE}/{cluster_of(namespace, self._observer.clusters.own)}"
+                is_found = controllers.refresh(key)
+                pointing = controllers.get(key) or {}
+            active = f"{HOME_NAMESPACE}/{PackageBundleController.from_json(pointing).active_bundle}"
+            if bundles.get(active) is None:
+                is_found = bundles.refresh(active) or is_found
+        return is_found
 
     def _bundle(self, document: dict[str, Any], before: dict[str, Any] | None) -> str:
         del before

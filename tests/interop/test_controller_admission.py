@@ -105,6 +105,17 @@ def test_bundles_are_let_in_by_their_signature_and_packages_by_the_bundles_schem
     site.wait_gone("judged")
 
 
+def test_what_is_applied_one_after_the_other_is_let_in_before_the_watch_tells_of_it(site: Site) -> None:
+    digest = site.mirror.chart("hasty", "1.0.0")
+    for number in range(20):
+        name = f"hasty-{number}"
+        bundle = site.mirror.bundle(f"v1-33-{100 + number}", package(name, ("1.0.0", digest)))
+        asked = api_object("Package", name, site.namespace, {"packageName": name})
+        site.apply(bundle)
+        site.apply(site.controller(activeBundle=bundle["metadata"]["name"]))
+        site.cluster.apply(asked, dryRun="All")
+
+
 def test_nobody_but_the_controller_gets_past_by_calling_a_package_internal(site: Site) -> None:
     document = json.loads(
         json.dumps(

@@ -73,7 +73,8 @@ class Place:
             drift_interval=180.0,
         )
         tell = lambda kind, metadata, level, reason, message: self.told.append((reason, message))  # noqa: E731, ARG005
-        shared: Any = (self, self.observer, SimpleNamespace(tell=tell), Metrics())
+        self.metrics = Metrics()
+        shared: Any = (self, self.observer, SimpleNamespace(tell=tell), self.metrics)
         self.of_controllers = ControllerReconciler(*shared, auto_activate=False, may_write=lambda: True)
         self.of_bundles = BundleReconciler(*shared)
 
@@ -172,4 +173,5 @@ def test_a_bundle_is_judged_once_and_its_state_written_once(place: Place) -> Non
     for _ in range(3):
         assert place.of_bundles.reconcile("eksa-packages/v1-33-7") == Outcome()
     assert len(place.patches) == 1
+    assert place.metrics.value("events_total", reason="Verified") == len(place.told) == 1
     assert place.bundles.documents["eksa-packages/v1-33-7"]["status"]["state"] == "available"

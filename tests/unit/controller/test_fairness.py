@@ -7,8 +7,10 @@ import threading
 import pytest
 
 from bundlectl.errors import ContentError
-from controller.fairness import Fair
+from controller.fairness import Fair, Turns
 from controller.packages import Outcome
+
+LATER = Outcome(again_after=1.0, untried=True)
 
 
 class Slow:
@@ -20,46 +22,56 @@ class Slow:
 
     def reconcile(self, key: str) -> Outcome:
         self.entered.release()
-        if key.startswith("eksa-packages-slow"):
+        if key.startswith("slow"):
             self.free.wait(10)
         if key.endswith("/broken"):
             raise ContentError("no")
         return Outcome()
 
 
+def cluster_of(key: str) -> str:
+    return key.partition("/")[0]
+
+
 def test_clusters_that_take_their_time_leave_workers_to_the_others_and_one_to_the_own() -> None:
-    slow = Slow()
-    fair = Fair(slow, {"eksa-packages", "eksa-packages-site"}, 4)
-    keys = ["eksa-packages-slow/a", "eksa-packages-slow/b", "eksa-packages-slow-too/a"]
-    threads = [threading.Thread(target=fair.reconcile, args=(key,)) for key in keys]
-    later = Outcome(again_after=1.0, untried=True)
+    slow, turns = Slow(), Turns("site", 4)
+    packages, controllers = Fair(slow, cluster_of, turns), Fair(slow, cluster_of, turns)
+    passes = [(packages, "slow/a"), (controllers, "slow/b"), (controllers, "slow-too/a")]
+    threads = [threading.Thread(target=kind.reconcile, args=(key,)) for kind, key in passes]
     for thread in threads[:2]:
         thread.start()
         assert slow.entered.acquire(timeout=5)
-    assert fair.reconcile("eksa-packages-slow/d") == later
-    assert fair.reconcile("eksa-packages-other/a") == Outcome()
+    for kind in (packages, controllers):
+        assert kind.reconcile("slow/d") == LATER
+        assert kind.reconcile("other/a") == Outcome()
+        assert slow.entered.acquire(timeout=5)
     threads[2].start()
     assert slow.entered.acquire(timeout=5)
-    assert slow.entered.acquire(timeout=5)
-    assert fair.reconcile("eksa-packages-other/a") == later
-    for own in ("eksa-packages-site/a", "eksa-packages/a"):
-        assert fair.reconcile(own) == Outcome()
+    for kind in (packages, controllers):
+        assert kind.reconcile("other/a") == LATER
+        assert kind.reconcile("site/a") == Outcome()
     slow.free.set()
     for thread in threads:
         thread.join(5)
-    assert fair.reconcile("eksa-packages-slow/d") == Outcome()
+    assert packages.reconcile("slow/d") == Outcome()
 
 
 def test_a_failure_frees_the_worker() -> None:
-    fair = Fair(Slow(), set(), 3)
+    turns = Turns("site", 3)
     for _ in range(3):
         with pytest.raises(ContentError):
-            fair.reconcile("eksa-packages-x/broken")
-    assert not fair._busy
+            Fair(Slow(), cluster_of, turns).reconcile("x/broken")
+    assert not turns._busy
 
 
-def test_the_own_cluster_may_have_all_workers() -> None:
-    slow = Slow()
-    fair = Fair(slow, {"eksa-packages-slow"}, 0)
-    slow.free.set()
-    assert fair.reconcile("eksa-packages-slow/a") == Outcome()
+def test_the_own_cluster_may_have_all_workers_until_there_are_others() -> None:
+    turns = Turns("site", 4)
+    assert [turns.take("site") for _ in range(5)] == [True, True, True, True, False]
+    assert turns.take("field")
+    turns.give_back("site")
+    assert not turns.take("site"), "one is for the others"
+    turns.give_back("site")
+    assert turns.take("site")
+    for cluster in ("site", "site", "site", "field"):
+        turns.give_back(cluster)
+    assert not turns._busy

@@ -69,13 +69,14 @@ class Replica:
     def __init__(self, server: Server, name: str, now: float) -> None:
         self.now = now
         self.told: list[str] = []
+        self.troubles: list[str] = []
         self.election = Leadership(
             cast("Api", server),
-            "eksa-packages",
-            "controller",
+            "eksa-packages/controller",
             name,
             gained=lambda: self.told.append("gained"),
             lost=lambda: self.told.append("lost"),
+            failed=self.troubles.append,
             clock=lambda: self.now,
         )
 
@@ -121,6 +122,21 @@ def test_a_leader_that_cannot_renew_stops_writing_before_another_may_begin() -> 
     assert not second.step(11)
     assert first.step()
     assert first.told[-1] == "gained"
+
+
+def test_why_nobody_leads_is_told_once() -> None:
+    server = Server()
+    first = Replica(server, "first", 0.0)
+    server.reachable = False
+    assert not any(first.step(3) for _ in range(3))
+    assert first.troubles == [first.election.trouble]
+    assert "no answer" in first.election.trouble
+    server.reachable = True
+    assert first.step(3)
+    assert first.election.trouble == ""
+    server.reachable = False
+    assert first.step(3)
+    assert len(first.troubles) == 2
 
 
 def test_who_resigns_lets_another_lead_at_once() -> None:
@@ -233,6 +249,14 @@ def test_a_leader_that_slept_with_its_machine_knows_at_once() -> None:
     assert abs(default() - time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))) < 1
 
 
+def test_a_lead_that_lapsed_unseen_is_gained_anew_and_with_it_what_was_left_off_meanwhile() -> None:
+    server = Server()
+    first = Replica(server, "first", 0.0)
+    first.step()
+    assert first.step(20)  # before the guard had its turn: the machine slept, and nobody else was there
+    assert first.told == ["gained", "lost", "gained"]
+
+
 def test_a_renewal_whose_lease_another_has_taken_is_followed_by_a_look() -> None:
     server = Server()
     first = Replica(server, "first", 0.0)
@@ -260,8 +284,7 @@ def test_to_begin_and_to_stop_are_told_in_the_order_in_which_they_happened() -> 
     now = [0.0]
     election = Leadership(
         cast("Api", server),
-        "eksa-packages",
-        "controller",
+        "eksa-packages/controller",
         "first",
         gained=lambda: told.append("gained"),
         lost=lost,

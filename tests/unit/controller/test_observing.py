@@ -27,12 +27,19 @@ OWN_ACCOUNT = "system:serviceaccount:eksa-packages:bundlectl-controller"
 
 @dataclass
 class Stored:
-    """Objects that are there."""
+    """Objects that are known, and those that the API server has besides."""
 
     documents: dict[str, dict[str, Any]] = field(default_factory=dict)
+    untold: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def get(self, key: str) -> dict[str, Any] | None:
         return self.documents.get(key)
+
+    def refresh(self, key: str) -> bool:
+        if key in self.untold:
+            self.put(self.untold.pop(key))
+            return True
+        return False
 
     def all(self, namespace: str = "") -> list[dict[str, Any]]:
         return [
@@ -307,6 +314,32 @@ def test_a_package_is_let_in_that_could_be_installed(observer: Observer) -> None
     assert told(observer, "Package", review(package("b", config="replicas: 2"))) == ""
     assert "replicas: " in told(observer, "Package", review(package("b", config="replicas: many")))
     assert "must start with" in told(observer, "Package", review(package("b", namespace="elsewhere")))
+
+
+def test_what_was_applied_just_before_counts_though_the_watch_did_not_tell_of_it_yet(observer: Observer) -> None:
+    bundles, controllers = cast("Stored", observer.bundles), cast("Stored", observer.controllers)
+    pointing = controllers.documents["eksa-packages/site"]
+    bundles.untold, bundles.documents = bundles.documents, {}
+    assert told(observer, "PackageBundleController", review(pointing)) == ""
+    for held in (bundles, controllers):
+        held.untold, held.documents = held.documents, {}
+    assert told(observer, "Package", review(package("b"))) == ""
+    newer = bundle_object(signed(render_package_bundle("v1-33-2", (bundled("new"),))), origin="x")
+    bundles.untold = {
+        "eksa-packages/v1-33-2": {**newer, "metadata": {**newer["metadata"], "uid": "n", "resourceVersion": "2"}}
+    }
+    assert "not found" in told(observer, "Package", review(package("new")))
+    controllers.untold = {"eksa-packages/site": {**pointing, "spec": {**pointing["spec"], "activeBundle": "v1-33-2"}}}
+    assert told(observer, "Package", review(package("new"))) == ""
+
+
+def test_of_a_bundle_that_is_refused_the_api_server_is_not_asked(observer: Observer) -> None:
+    stored = cast("Stored", observer.bundles)
+    hostile = {**stored.documents["eksa-packages/v1-33-1"], "metadata": {"name": "v1-33-9", "namespace": "x"}}
+    stored.untold = {"eksa-packages/v1-33-8": hostile}
+    hostile["spec"] = {**hostile["spec"], "activeBundle": "v1-33-8"}
+    assert told(observer, "PackageBundle", review(hostile)) != ""
+    assert stored.untold
 
 
 def test_internal_counts_from_the_controllers_account_alone(observer: Observer) -> None:

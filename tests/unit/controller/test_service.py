@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 pytest.importorskip("kubernetes")
 
 LEASE = "/apis/coordination.k8s.io/v1/namespaces/eksa-packages/leases"
+HOOKS = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations"
 
 
 class ApiServer(BaseHTTPRequestHandler):
@@ -44,8 +45,11 @@ class ApiServer(BaseHTTPRequestHandler):
             self.hang()
             lease = self.state.get("lease")
             self.answer(200 if lease else 404, lease or {"message": "not found"})
-        elif "/secrets/" in path or "validatingwebhookconfigurations" in path:
+        elif "/secrets/" in path:
             self.answer(404, {"message": "not found"})
+        elif path.startswith(HOOKS):
+            hooks = self.state.get("hooks")
+            self.answer(200 if hooks else 404, hooks or {"message": "not found"})
         elif not self.state["known"]:
             self.answer(404, {"message": "the server could not find the requested resource"})
         elif "watch=true" in query:
@@ -58,6 +62,8 @@ class ApiServer(BaseHTTPRequestHandler):
         stored = {**self.body(), "metadata": {"resourceVersion": str(time.monotonic_ns())}}
         if self.path.startswith(LEASE):
             self.state["lease"] = stored
+        elif self.path.startswith(HOOKS):
+            self.state["hooks"] = stored
         self.answer(201, stored)
 
     def do_PUT(self) -> None:
@@ -191,6 +197,10 @@ def test_who_has_listed_all_once_stays_ready_for_admission_while_the_api_server_
         service.start()
         service._packages.trouble = "no answer"
         assert read(f"{service.url}/readyz") == (200, "ok, but: no answer\n")
+        service._lead.resign()
+        service._packages.trouble, service._lead.trouble = "", "leases is forbidden"
+        assert read(f"{service.url}/readyz") == (200, "ok, but: leases is forbidden\n")
+        service._packages.trouble = "no answer"
         service._packages.listed.clear()
         assert read(f"{service.url}/readyz") == (503, "not ready: no answer\n")
 
@@ -224,3 +234,51 @@ def test_admission_outlives_the_lease_for_those_who_are_still_sent_here(
         closing.join(10)
         with pytest.raises(urllib.error.URLError):
             urllib.request.urlopen(url, data=b"{}", timeout=5, context=context)
+
+
+def test_whoever_does_not_wait_for_the_end_leaves_no_helm_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def impatient(seconds: float) -> None:
+        raise KeyboardInterrupt(seconds)
+
+    with made(tmp_path) as (service, _, _), service:
+        service.start()
+        until(service._may_write)
+        with monkeypatch.context() as patched:
+            patched.setattr(service._workers, "stop", impatient)
+            with pytest.raises(KeyboardInterrupt):
+                service.close()
+        assert service._helm._stopped.is_set()
+        assert not service._may_write()
+
+
+def test_the_webhook_has_its_authority_soon_whatever_became_of_its_configuration(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "LOOK_INTERVAL", 0.05)
+    with made(tmp_path, webhook=("127.0.0.1", 0)) as (service, state, lines), service:
+        service.start()
+        state["hooks"] = {"metadata": {}, "webhooks": 3}
+        until(lambda: any("was not looked after" in line for line in lines))
+        time.sleep(0.3)
+        assert sum("was not looked after" in line for line in lines) == 1
+        state["hooks"] = {"metadata": {}, "webhooks": [{"name": "a", "clientConfig": {}}]}
+        until(lambda: bool(state["hooks"]["webhooks"][0]["clientConfig"].get("caBundle")))
+
+
+def test_what_is_slow_of_a_workload_cluster_is_counted_together_whatever_its_kind(tmp_path: Path) -> None:
+    with made(tmp_path) as (service, _, _), service:
+        kinds = service._reconcilers()
+        packages, controllers = kinds["Package"], kinds["PackageBundleController"]
+        assert packages.turns is controllers.turns
+        for fair, key, cluster in (
+            (packages, "eksa-packages-field/x", "field"),
+            (packages, "eksa-packages/x", "site"),
+            (packages, "elsewhere/x", ""),
+            (controllers, "eksa-packages/field", "field"),
+            (controllers, "eksa-packages/site", "site"),
+        ):
+            assert fair.cluster_of(key) == cluster
+        assert [packages.turns.take("field") for _ in range(3)] == [True, True, False]
+        assert [packages.turns.take("site") for _ in range(4)] == [True, True, True, False]

@@ -9,6 +9,7 @@ import json
 import socket
 import ssl
 import tempfile
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -19,7 +20,7 @@ import pytest
 
 from bundlectl.errors import ConfigError, UsageError
 from controller.api import ClusterError
-from controller.certificates import Certificate, Certificates, Rotation
+from controller.certificates import LOOK_INTERVAL, Certificate, Certificates, Rotation
 from controller.serving import HttpServer, parse_listen, server_context, text_answer
 from mirror.server.selfsigned import self_signed
 
@@ -91,6 +92,33 @@ def test_a_connection_that_was_kept_is_not_slow_for_having_been_idle(plain: Http
         kept.send(b"}")
         assert kept.getresponse().status == 200
     kept.close()
+
+
+def test_threads_that_could_not_be_started_leave_their_places_to_others(
+    plain: HttpServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def exhausted(thread: threading.Thread) -> None:
+        raise RuntimeError(f"can't start new thread: {thread.name}")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", exhausted)
+        for _ in range(40):
+            with socket.create_connection(("127.0.0.1", plain.port), timeout=5) as refused:
+                assert refused.recv(1) == b""
+    with urllib.request.urlopen(f"http://127.0.0.1:{plain.port}/healthz", timeout=5) as answer:
+        assert answer.read() == b"ok\n"
+
+
+def test_an_answer_comes_at_once_on_a_connection_that_is_kept(plain: HttpServer) -> None:
+    kept = http.client.HTTPConnection("127.0.0.1", plain.port, timeout=5)
+    took = []
+    for _ in range(21):
+        began = time.monotonic()
+        kept.request("POST", "/review", body=b"{}")
+        kept.getresponse().read()
+        took.append(time.monotonic() - began)
+    kept.close()
+    assert min(took[5:]) < 0.03
 
 
 def test_a_server_that_leaves_answers_still_but_keeps_no_connection(plain: HttpServer) -> None:
@@ -274,40 +302,77 @@ def test_a_replica_that_is_told_of_a_conflict_announces_again() -> None:
     assert {base64.b64decode(hook["clientConfig"]["caBundle"]) for hook in hooks} == {made.trusted}
 
 
+def announced(cluster: Cluster) -> bytes:
+    hooks = cluster.objects[WEBHOOKS]["webhooks"]
+    (bundle,) = {base64.b64decode(hook["clientConfig"].get("caBundle", "")) for hook in hooks}
+    return bundle
+
+
 def test_a_new_certificate_is_announced_before_it_is_shown() -> None:
-    cluster = Cluster()
+    cluster, now = Cluster(), [0.0]
     old = certificates(cluster, "old.svc").current()
     shown: list[Certificate] = []
-    rotation = Rotation(certificates(cluster), old, shown.append)
-    rotation.turn()
-    assert shown == []
-    hooks = cluster.objects[WEBHOOKS]["webhooks"]
-    (bundle,) = {base64.b64decode(hook["clientConfig"]["caBundle"]) for hook in hooks}
-    assert bundle.endswith(old.certificate)
-    rotation.turn()
-    rotation.turn()
+    rotation = Rotation(certificates(cluster), old, shown.append, clock=lambda: now[0])
+    while now[0] < 300:
+        rotation.turn()
+        assert shown == []
+        assert announced(cluster).endswith(old.certificate)
+        now[0] += LOOK_INTERVAL
+    bundle = announced(cluster)
+    for _ in range(60):
+        rotation.turn()
+        now[0] += LOOK_INTERVAL
     (new,) = shown
     assert bundle == new.certificate + old.certificate
 
 
 @pytest.mark.parametrize("emptied", [True, False])
 def test_while_a_certificate_is_shown_it_is_trusted_though_somebody_replaced_the_secret(*, emptied: bool) -> None:
-    cluster, elsewhere = Cluster(), Cluster()
+    cluster, elsewhere, now = Cluster(), Cluster(), [0.0]
     old = certificates(cluster).current()
     shown: list[Certificate] = []
-    rotation = Rotation(certificates(cluster), old, shown.append)
+    rotation = Rotation(certificates(cluster), old, shown.append, clock=lambda: now[0])
     certificates(elsewhere).current()
     cluster.objects[SECRET] = {**cluster.objects[SECRET], "data": {} if emptied else elsewhere.objects[SECRET]["data"]}
     rotation.turn()
-    hooks = cluster.objects[WEBHOOKS]["webhooks"]
-    (bundle,) = {base64.b64decode(hook["clientConfig"]["caBundle"]) for hook in hooks}
+    bundle = announced(cluster)
     assert shown == []
     assert bundle.endswith(old.certificate)
+    now[0] += 300
     rotation.turn()
     (new,) = shown
-    hooks = cluster.objects[WEBHOOKS]["webhooks"]
-    assert {base64.b64decode(hook["clientConfig"]["caBundle"]) for hook in hooks} == {bundle}, "others may show the old"
     assert new.certificate + old.certificate == bundle
+    now[0] += 299
+    rotation.turn()
+    assert announced(cluster) == bundle, "others may show the old"
+    now[0] += 1
+    rotation.turn()
+    assert (announced(cluster) == bundle) is emptied, "in the Secret it stays, where it was written by a replica"
+
+
+def test_what_is_shown_is_trusted_whatever_the_secret_says_next() -> None:
+    cluster, now = Cluster(), [0.0]
+    shown = [certificates(cluster).current()]
+    rotation = Rotation(certificates(cluster), shown[0], shown.append, clock=lambda: now[0])
+    for seconds in (0.0, 300.0, 400.0):
+        now[0] = seconds
+        if seconds != 300:
+            cluster.objects[SECRET] = {**cluster.objects[SECRET], "data": {}}
+        rotation.turn()
+        assert all(each.certificate in announced(cluster) for each in shown[-2:])
+    assert len(shown) == 2
+
+
+def test_a_webhook_configuration_that_was_made_anew_gets_its_authority_at_the_next_look() -> None:
+    cluster, now = Cluster(), [0.0]
+    made = certificates(cluster).current()
+    rotation = Rotation(certificates(cluster), made, [].append, clock=lambda: now[0])
+    rotation.turn()
+    cluster.objects[WEBHOOKS] = Cluster().objects[WEBHOOKS]
+    now[0] += LOOK_INTERVAL
+    rotation.turn()
+    assert announced(cluster) == made.trusted
+    assert LOOK_INTERVAL <= 30, "so long nothing is let in"
 
 
 def test_where_no_webhook_is_configured_nothing_is_announced() -> None:

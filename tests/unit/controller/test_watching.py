@@ -31,6 +31,17 @@ class Server:
         self.events: queue.Queue[Any] = queue.Queue()
         self.since: list[str] = []
         self.version = "50"
+        self.found: dict[str, dict[str, Any]] = {}
+        self.asked: list[str] = []
+
+    def within(self, seconds: float) -> Server:
+        assert seconds < 5, "an API server waits for admission for 10 s"
+        return self
+
+    def find(self, path: str) -> dict[str, Any] | None:
+        namespace, _, name = path.partition("/namespaces/")[2].replace("/packages/", "/").partition("/")
+        self.asked.append(f"{namespace}/{name}")
+        return self.found.get(self.asked[-1])
 
     def get(self, path: str, **query: str) -> dict[str, Any]:
         assert path.endswith("/packages")
@@ -252,3 +263,42 @@ def test_a_server_that_ends_each_watch_at_once_is_not_asked_without_end(told: To
 
 def test_all_of_the_largest_objects_come_in_answers_that_are_read() -> None:
     assert int(_PAGE) * 1.5 * 1024 * 1024 <= _BODY_LIMIT
+
+
+def test_an_api_server_that_does_not_answer_is_not_waited_for_by_each_review(
+    told: Told, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server, asked = Server(item("a", 1)), []
+    objects = started(server, told)
+    told.next()
+
+    def silent(path: str) -> None:
+        asked.append(path)
+        raise ClusterError("no answer", artifact=path, status=0)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(server, "find", silent)
+        with pytest.raises(ClusterError):
+            objects.refresh("n/b")
+        assert not objects.refresh("n/b")
+    assert len(asked) == 1
+    server.found["n/b"] = item("b", 70)
+    objects._unasked_until = 0.0  # ten seconds later
+    assert objects.refresh("n/b")
+    ended(objects, server)
+
+
+def test_what_the_watch_did_not_tell_of_yet_can_be_asked_for(told: Told) -> None:
+    server = Server(item("a", 1))
+    objects = started(server, told)
+    told.next()
+    server.found["n/b"], server.found["n/c"] = item("b", 70), item("c", 40)
+    assert objects.refresh("n/b")
+    assert told.next() == ("n/b", False, True)
+    assert not objects.refresh("n/b")
+    assert not objects.refresh("n/absent")
+    assert not objects.refresh("n/c"), "the watch told that it is gone"
+    for odd in ("n/../../secrets/x", "n/", "n", "n/a b", "n/A", "../n"):
+        assert not objects.refresh(odd)
+    assert server.asked == ["n/b", "n/b", "n/absent", "n/c"]
+    ended(objects, server)
