@@ -10,7 +10,7 @@ import tempfile
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
-from bundlectl.errors import BundlectlError, ContentError, MissingError
+from bundlectl.errors import BundlectlError, ContentError, MissingError, UsageError
 from bundles.helm.archive import CHART_LIMIT, read_chart_file
 from bundles.helm.yamlnodes import Scalar, Table, read_yaml
 from mirror.filesystem import mapped_errors, write_all
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from bundlectl.operations.session import Session
     from bundles.schema.package_bundle import PackageVersion
+    from mirror.remote import RemoteRepository
 
 __all__ = ["ChartFetcher", "default_namespace", "missing_images"]
 
@@ -59,7 +60,8 @@ class ChartFetcher:
 
         Raises:
             MissingError: the mirror does not have it.
-            ContentError: what came is not what the digest says, is no chart, or is too large.
+            ContentError: what came is not what the digest says, is no chart, or is too large; or no repository can be
+                called so.
             TransportError, RegistryError: the mirror does not answer, or refuses.
             StoreError: it cannot be written.
         """
@@ -68,7 +70,7 @@ class ChartFetcher:
         if self._is_whole(path):
             return path
         artifact = f"{repository}@{digest}"
-        source = self._session.repository(repository)
+        source = _repository(self._session, repository)
         try:
             manifest = source.manifest(Descriptor("", wanted, 0))
         except MissingError as error:
@@ -138,16 +140,23 @@ def missing_images(session: Session, registry: str, version: PackageVersion) -> 
         ``REPOSITORY@DIGEST`` of each, in the order of the bundle.
 
     Raises:
-        ContentError: a digest is not one.
-        UsageError: a repository's name is not one.
+        ContentError: a digest, or the name of a repository, is not one.
         TransportError, RegistryError: the mirror does not answer, or refuses.
     """
     absent = []
     for image in version.images:
         wanted = Descriptor("", Digest.parse(image.digest), 0)
-        if not session.repository(f"{registry}/{image.repository}").has(wanted):
+        if not _repository(session, f"{registry}/{image.repository}").has(wanted):
             absent.append(f"{image.repository}@{image.digest}")
     return tuple(absent)
+
+
+def _repository(session: Session, name: str) -> RemoteRepository:
+    """A repository that a bundle names, and not the user; the signature of a bundle leaves some of these names out."""
+    try:
+        return session.repository(name)
+    except UsageError as error:
+        raise ContentError(error.message, artifact=name[:200], hint="the bundle names it; build it again") from error
 
 
 def default_namespace(chart: Path) -> str:

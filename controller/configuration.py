@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import math
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final
 
 from bundlectl.errors import ContentError
 from bundles.goscalars import resolve
-from bundles.package_requires import decode_schema
+from bundles.package_requires import decode_schema, schema_validator
 from bundles.tree import ListNode, MapNode, parse_tree
 
 if TYPE_CHECKING:
@@ -41,7 +40,6 @@ _EXPANDED_LIMIT: Final = 4 * _CONFIG_LIMIT
 _SHOWN: Final = 10
 _PATH_SHOWN: Final = 200
 _NOTHING: Final = frozenset({"", "---", "...", "{}", "null", "~"})
-_DECLARED: Final = ("draft-04", "draft-06", "draft-07", "draft/2019-09", "draft/2020-12")
 
 
 def read_config(text: str, *, origin: str) -> dict[str, Any]:
@@ -126,25 +124,12 @@ def aws_values_for(config: Mapping[str, Any], *, image_registry: str) -> dict[st
 
 @lru_cache(maxsize=64)
 def _validator(schema: str) -> Validator:
-    from jsonschema_rs import Draft7Validator, validator_for  # noqa: PLC0415 -- only where something is checked
-
-    document = json.loads(decode_schema(schema, origin=""))
-    declared = str(document.get("$schema", "")) if isinstance(document, dict) else ""
+    raw = decode_schema(schema, origin="")
     try:
-        if any(draft in declared for draft in _DECLARED):
-            return validator_for(document, retriever=_refuse, mask=_MASK)
-        if isinstance(document, dict):
-            # AWS's own schemas say http://json-schema.org/schema#, which names no draft.
-            document = {**document, "$schema": "http://json-schema.org/draft-07/schema#"}
-        return Draft7Validator(document, retriever=_refuse, mask=_MASK)
-    except (ValueError, RecursionError) as error:
-        raise ContentError(
-            f"the schema of the bundle cannot be used: {str(error)[:300]}", hint="build the bundle again"
-        ) from error
-
-
-def _refuse(uri: str) -> NoReturn:
-    raise ValueError(f"{uri[:200]} lies elsewhere, and nothing is fetched")
+        return schema_validator(raw, mask=_MASK)
+    except ContentError as error:
+        error.hint = "build the bundle again, of charts whose schemas can be used"
+        raise
 
 
 def plain_value(node: Node) -> Any:  # noqa: ANN401 -- whatever YAML holds

@@ -139,22 +139,31 @@ def connect_with_file(kubeconfig: Path, name: str, transport: Transport | None =
         ConfigError: there is no such file, or it is malformed.
     """
     from kubernetes import config  # noqa: PLC0415 -- 700 models, only where a cluster is used
-    from kubernetes.client import Configuration  # noqa: PLC0415
 
-    settings = Configuration()
     try:
-        config.load_kube_config(str(kubeconfig), client_configuration=settings, persist_config=False)
-    except (config.ConfigException, OSError, ValueError, TypeError, KeyError) as error:
+        settings = _loaded(kubeconfig)
+    except (config.ConfigException, OSError) as error:
         raise ConfigError(f"the kubeconfig cannot be used: {str(error)[:200]}", artifact=str(kubeconfig)) from error
     _reread_tokens(settings, kubeconfig)
     return _opened(settings, name, transport)[0]
 
 
-def _reread_tokens(settings: Any, kubeconfig: Path) -> None:  # noqa: ANN401 -- the library's Configuration
-    """Where a kubeconfig names a token's file, have it read again: somebody renews it, which the library misses."""
+def _loaded(kubeconfig: Path) -> Any:  # noqa: ANN401 -- the library's Configuration
+    """Read a kubeconfig. One that is malformed is the library's error, whatever the library makes of it."""
     from kubernetes import config  # noqa: PLC0415 -- loaded already
     from kubernetes.client import Configuration  # noqa: PLC0415
+    from yaml import YAMLError  # noqa: PLC0415
 
+    settings = Configuration()
+    try:
+        config.load_kube_config(str(kubeconfig), client_configuration=settings, persist_config=False)
+    except (YAMLError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise config.ConfigException(str(error)) from error
+    return settings
+
+
+def _reread_tokens(settings: Any, kubeconfig: Path) -> None:  # noqa: ANN401 -- the library's Configuration
+    """Where a kubeconfig names a token's file, have it read again: somebody renews it, which the library misses."""
     with mapped_errors(kubeconfig, action="read"):
         if b"tokenFile" not in kubeconfig.read_bytes():
             return
@@ -162,9 +171,7 @@ def _reread_tokens(settings: Any, kubeconfig: Path) -> None:  # noqa: ANN401 -- 
 
     def renew(into: Any) -> None:  # noqa: ANN401 -- the library's Configuration
         if time.monotonic() >= due[0]:
-            found = Configuration()
-            config.load_kube_config(str(kubeconfig), client_configuration=found, persist_config=False)
-            into.api_key.update(found.api_key)
+            into.api_key.update(_loaded(kubeconfig).api_key)
             due[0] = time.monotonic() + _TOKEN_KEPT
 
     settings.refresh_api_key_hook = renew

@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-import base64
-import json
+import time
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from bundlectl.errors import ConfigError, ContentError, VerificationError
+from bundlectl.errors import BundlectlError, ConfigError, ContentError, VerificationError
+from bundles.aws_keys import aws_key
 from bundles.canonical import canonical_bytes
 from bundles.package_bundle import BundleName
 from controller.api import ClusterError, path_of
 from controller.configuration import MIRROR_SECRET, PULL_SECRET
+from controller.credentials import keys_of, mirror_secret, pull_secret_of, shared_credentials, with_held
 from controller.lease import DURATION
 from controller.manifests import NAME, cluster_objects, remote_objects
-from controller.mirrors import docker_login, read_settings
 from controller.observing import LOCATION
 from controller.packages_cluster import package_path
 from controller.packages_state import packages_of
 from controller.reconcile import FINALIZER
 from controller.values import API_VERSION, HOME_NAMESPACE, Package, PackageBundle, bundle_object, namespace_of
-from mirror.remote import Credential
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -28,26 +28,25 @@ if TYPE_CHECKING:
     from bundlectl.operations.packages import FoundBundle, PackagePlace
     from controller.packages_cluster import ClusterAccess
     from controller.packages_state import Wait
+    from mirror.remote import Credential
 
 __all__ = [
     "FedObject",
     "Feed",
     "WhichController",
+    "create_bundle",
     "feed",
     "feed_objects",
     "found_controllers",
-    "hide_secrets",
-    "pull_secret",
-    "with_held",
+    "own_cluster",
 ]
 
 WhichController = Literal["bundlectl", "aws"]
 
 _DEPLOYMENTS: Final[dict[WhichController, str]] = {"bundlectl": NAME, "aws": "eks-anywhere-packages"}
 _KEY_VARIABLE: Final = "EKSA_PUBLIC_KEY"
-_DOCKER: Final = "kubernetes.io/dockerconfigjson"
-_HIDDEN: Final = "KGhpZGRlbik="
-"""``(hidden)``, as the data of a Secret is written."""
+_LEAVING: Final = 20.0
+"""Seconds for which a pod that leaves may still be asked, over connections that are kept: it has the key before."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,8 +56,8 @@ class Feed:
     ``registry`` is ``HOST[:PORT]``. ``credential`` is what pulls from it, ``authorities`` are PEM certificates:
     None and nothing leave what the cluster has for this registry. ``skip_verify`` says that the certificate is not
     checked; left out it is checked again.
-    ``public_key`` is the base64 DER of who signs bundles; empty where AWS does. ``management`` is the cluster that the
-    controller runs in, empty where it is this one, or is looked up.
+    ``public_key`` is the base64 DER of who signs bundles; empty leaves the controller the one that it has.
+    ``management`` is the cluster that the controller runs in, empty where it is this one, or is looked up.
     """
 
     cluster: str
@@ -97,7 +96,9 @@ def feed_objects(
 ) -> list[dict[str, Any]]:
     """The objects, in the order in which they are applied.
 
-    How another cluster than that of the controller reaches its mirror is kept in its own namespace alone.
+    Another registry counts last, so that a bundle that is refused leaves the cluster where it was. With AWS's
+    controller it comes first: whenever that starts, it writes anew what it pulls with. How another cluster than that
+    of the controller reaches its mirror is kept in its own namespace alone.
 
     Args:
         wanted: what is to be.
@@ -107,17 +108,16 @@ def feed_objects(
     namespace = namespace_of(wanted.cluster)
     space = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": HOME_NAMESPACE}}
     own = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}}
-    credentials = _credentials(wanted, held or {})
-    docker = {".dockerconfigjson": credentials["data"][".dockerconfigjson"]}
+    shared = shared_credentials(wanted, held or {})
     places = (HOME_NAMESPACE, namespace) if wanted.is_own else (namespace,)
+    reached = [mirror_secret(wanted, place) for place in places]
+    pulled = pull_secret_of(wanted, shared, namespace)
+    bundle = bundle_object(wanted.bundle.raw, origin=wanted.bundle.name)
     return [
         *(remote_objects(wanted.cluster) if which == "bundlectl" and not wanted.is_own else ()),
         space,
         *(cluster_objects(wanted.cluster) if which == "bundlectl" else [own]),
-        *(_mirror_secret(wanted, place) for place in places),
-        credentials,
-        _secret(PULL_SECRET, namespace, docker, _DOCKER),
-        bundle_object(wanted.bundle.raw, origin=wanted.bundle.name),
+        *((shared, bundle, *reached, pulled) if which == "bundlectl" else (*reached, shared, pulled, bundle)),
         {
             "apiVersion": API_VERSION,
             "kind": "PackageBundleController",
@@ -128,13 +128,6 @@ def feed_objects(
                 "defaultImageRegistry": wanted.place.images,
             },
         },
-    ]
-
-
-def hide_secrets(objects: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The same objects, the data of Secrets replaced by a word."""
-    return [
-        {**item, "data": dict.fromkeys(item["data"], _HIDDEN)} if item["kind"] == "Secret" else item for item in objects
     ]
 
 
@@ -152,26 +145,34 @@ def feed(
     Raises:
         ConfigError: neither or both of them are there, or it does not start again.
         VerificationError: the bundle is older than the active one.
-        ContentError: the cluster's admission refuses something, or has another bundle of that name.
+        ContentError: the bundle is for another Kubernetes than the cluster runs, the cluster's admission refuses
+            something, or it has another bundle of that name.
         ClusterError: the API server does not answer, or refuses.
     """
     which = which or _found_controller(access)
     _refuse_older(access, wanted)
-    wanted = replace(wanted, management=wanted.management or _own_cluster(access, which))
+    wanted = replace(wanted, management=wanted.management or own_cluster(access, which))
+    _refuse_other(access, wanted)
     held = access.get(path_of("v1", "secrets", namespace=HOME_NAMESPACE, name=PULL_SECRET))
-    place = HOME_NAMESPACE if wanted.is_own else namespace_of(wanted.cluster)
-    wanted = with_held(wanted, access.get(path_of("v1", "secrets", namespace=place, name=MIRROR_SECRET)))
+    wanted = with_held(wanted, _mirror_held(access, wanted))
     objects = feed_objects(wanted, which, held=held)
-    if which == "aws":
-        objects += _pull_secrets(access, wanted, objects)
-    done = []
+    if which == "aws" and wanted.is_own:
+        shared = shared_credentials(wanted, held or {})
+        objects += [pull_secret_of(wanted, shared, name) for name in _targets(access, wanted)]
+    done: list[FedObject] = []
+    refusals = 0.0
     for item in objects:
-        if item["kind"] == "PackageBundle":
+        if item["kind"] == "Secret":
+            done.append(_apply_secret(access, item, wanted.cluster))
+        elif item["kind"] == "PackageBundle":
             # It is admitted by a controller that runs, by the key that this has.
-            done += _set_key(access, which, wanted.public_key, wait)
-            done.append(_admitted(lambda item=item: _create_bundle(access, item), wait))  # type: ignore[misc]
+            keyed = _set_key(access, which, wanted.public_key, wait)
+            refusals = _LEAVING if any(each.outcome == "changed" for each in keyed) else 0.0
+            done += [*keyed, _admitted(partial(create_bundle, access, item), wait, refusals)]
+        elif item["kind"] == "PackageBundleController" and refusals:
+            done.append(_admitted(partial(_apply, access, item), replace(wait, seconds=refusals), refusals))
         else:
-            done.append(_apply(access, _of_held_type(access, item)))
+            done.append(_apply(access, item))
     if which == "aws" and "bundlectl" not in found_controllers(access):
         if _leads_somewhere(access, wait):
             wait.tell(f"{NAME} still renews its Lease, from wherever it runs: end it, or Packages stay its own")
@@ -241,42 +242,33 @@ def _found_controller(access: ClusterAccess) -> WhichController:
     )
 
 
-def with_held(wanted: Feed, secret: Mapping[str, Any] | None) -> Feed:
-    """Take the login and the authority that are not given anew from ``registry-mirror-secret``.
+def _mirror_held(access: ClusterAccess, wanted: Feed) -> dict[str, Any] | None:
+    """``registry-mirror-secret`` as the controller finds it: a workload cluster may have its own."""
+    places = (HOME_NAMESPACE,) if wanted.is_own else (namespace_of(wanted.cluster), HOME_NAMESPACE)
+    found = (access.get(path_of("v1", "secrets", namespace=place, name=MIRROR_SECRET)) for place in places)
+    return next(filter(None, found), None)
 
-    Those of another registry are nothing to this one.
+
+def own_cluster(access: ClusterAccess, which: WhichController) -> str:
+    """The name of the cluster that a controller runs in; empty where it is not there, or does not say.
+
+    Raises:
+        ClusterError: the API server does not answer, or refuses.
     """
-    try:
-        held = read_settings(secret or {})
-    except ConfigError:
-        return wanted  # damaged: it is written anew
-    if held.endpoint != wanted.registry:
-        return wanted
-    credential = wanted.credential
-    if credential is None and held.username and held.password:
-        credential = Credential(held.username, held.password)
-    # As it is written, for the same text again is no change.
-    authority = base64.b64decode(((secret or {}).get("data") or {}).get("CACERTCONTENT", "")).decode()
-    return replace(wanted, credential=credential, authorities=wanted.authorities or authority)
-
-
-def _own_cluster(access: ClusterAccess, which: WhichController) -> str:
-    """The name of the cluster that a controller runs in; empty where it is not there, or does not say."""
     found = access.get(_deployment_path(_DEPLOYMENTS[which])) or {}
     containers = (((found.get("spec") or {}).get("template") or {}).get("spec") or {}).get("containers") or [{}]
     named = (item.get("value") for item in containers[0].get("env") or () if item.get("name") == "CLUSTER_NAME")
     return str(next(named, "") or "")
 
 
-def _pull_secrets(access: ClusterAccess, wanted: Feed, objects: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The pull secret for namespaces that have packages: without AWS's keys nobody else puts it there (E33)."""
-    namespaces = {package.spec.target_namespace for package in packages_of(access, wanted.cluster)} - {""}
-    there = [name for name in sorted(namespaces) if access.get(path_of("v1", "namespaces", name=name)) is not None]
-    own = (PULL_SECRET, namespace_of(wanted.cluster))
-    data = next(
-        item["data"] for item in objects if (item["metadata"]["name"], item["metadata"].get("namespace")) == own
-    )
-    return [_secret(PULL_SECRET, name, data, _DOCKER) for name in there]
+def _targets(access: ClusterAccess, wanted: Feed) -> list[str]:
+    """Namespaces that packages go to: without AWS's keys nobody else puts the pull secret there (E33).
+
+    Not those that have one anyway, of which the controller's has more in it.
+    """
+    namespaces = {package.spec.target_namespace for package in packages_of(access, wanted.cluster)}
+    namespaces -= {"", HOME_NAMESPACE, namespace_of(wanted.cluster)}
+    return [name for name in sorted(namespaces) if access.get(path_of("v1", "namespaces", name=name)) is not None]
 
 
 def _deployment_path(name: str) -> str:
@@ -297,6 +289,20 @@ def _refuse_older(access: ClusterAccess, wanted: Feed) -> None:
         )
 
 
+def _refuse_other(access: ClusterAccess, wanted: Feed) -> None:
+    """Refuse what admission would, which is asked last: by then the Secrets are of another registry."""
+    name = BundleName.read(wanted.bundle.name)
+    if name is None or wanted.management != wanted.cluster:
+        return
+    version = access.kube_version()
+    if name.kube_version != version:
+        raise ContentError(
+            f"is for Kubernetes {name.kube_version}, and {wanted.cluster} runs {version}",
+            artifact=name.text,
+            hint=f"name one for it: --kube-version {version}",
+        )
+
+
 def _apply(access: ClusterAccess, item: dict[str, Any]) -> FedObject:
     before = access.find(item)
     after = access.apply(item)
@@ -306,12 +312,26 @@ def _apply(access: ClusterAccess, item: dict[str, Any]) -> FedObject:
     return _told(item, "unchanged" if same else "changed")
 
 
-def _create_bundle(access: ClusterAccess, item: dict[str, Any]) -> FedObject:
-    """A name is given to one bundle only: whoever activated it would get another (``domain.md`` E43)."""
+def create_bundle(access: ClusterAccess, item: dict[str, Any]) -> FedObject:
+    """Create a bundle where the cluster has none of its name.
+
+    A name is given to one bundle only: whoever activated it would get another (``domain.md`` E43).
+
+    Raises:
+        ContentError: the cluster has another bundle of that name, or its admission refuses this one.
+        ClusterError: the API server does not answer, or refuses.
+    """
     held = access.find(item)
     if held is None:
-        access.create(item)
-        return _told(item, "created")
+        try:
+            access.create(item)
+        except ContentError:
+            held = access.find(item)
+            if held is None:
+                raise
+            # The controller was faster, which takes the newest out of the mirror by itself.
+        else:
+            return _told(item, "created")
     one, other = (PackageBundle.from_json(found).document for found in (held, item))
     signed = [canonical_bytes(found.root, "PackageBundle", origin=found.origin) for found in (one, other)]
     if signed[0] != signed[1]:
@@ -323,23 +343,33 @@ def _create_bundle(access: ClusterAccess, item: dict[str, Any]) -> FedObject:
     return _told(item, "unchanged")
 
 
-def _of_held_type(access: ClusterAccess, item: dict[str, Any]) -> dict[str, Any]:
-    """The type of a Secret cannot be changed; AWS's chart makes some of its own type."""
-    if item["kind"] != "Secret":
-        return item
+def _apply_secret(access: ClusterAccess, item: dict[str, Any], cluster: str) -> FedObject:
+    """Apply a Secret. Its type cannot be changed, and AWS's chart makes some of its own type."""
     held = access.find(item)
-    return {**item, "type": held.get("type", item["type"])} if held else item
+    if held is None:
+        return _apply(access, item)
+    # To apply takes away what one has written oneself alone, and AWS's goes by a file's being there.
+    beyond = [key for key in keys_of(cluster) if key in (held.get("data") or {}) and key not in item["data"]]
+    if beyond:
+        path = path_of("v1", "secrets", namespace=item["metadata"]["namespace"], name=item["metadata"]["name"])
+        access.merge(path, {"data": dict.fromkeys(beyond)})
+    told = _apply(access, {**item, "type": held.get("type", item["type"])})
+    return _told(item, "changed") if beyond else told
 
 
 def _set_key(access: ClusterAccess, which: WhichController, key: str, wait: Wait) -> list[FedObject]:
-    """Give a controller the key of bundles, where that is not AWS's, and wait until it runs with it."""
+    """Give a controller the key of bundles, if one is known, and wait until it runs with it."""
     name = _DEPLOYMENTS[which]
     held = access.get(_deployment_path(name))
+    # Without one ours goes by the key of what AWS publishes; AWS's goes by another, which signed none of it.
+    published = aws_key("PackageBundle")
+    implied = published.key.base64() if which == "bundlectl" and published else ""
+    value = "" if key == implied else key
     if held is None:
-        wait.tell(f"{name} is not in the cluster yet" + (f": start it with {_KEY_VARIABLE}={key}" if key else ""))
+        wait.tell(f"{name} is not in the cluster yet" + (f": start it with {_KEY_VARIABLE}={value}" if value else ""))
         return []
     container = held["spec"]["template"]["spec"]["containers"][0]
-    variable = {"name": _KEY_VARIABLE, "value": key}
+    variable = {"name": _KEY_VARIABLE, "value": value}
     item = {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
@@ -347,7 +377,7 @@ def _set_key(access: ClusterAccess, which: WhichController, key: str, wait: Wait
         "spec": {"template": {"spec": {"containers": [{"name": container["name"], "env": [variable]}]}}},
     }
     environment = {found["name"]: found.get("value") for found in container.get("env") or ()}
-    same = not key or environment.get(_KEY_VARIABLE) == key
+    same = not key or (environment.get(_KEY_VARIABLE) or implied) == key
     done = [] if not key else [_told(item, "unchanged") if same else _apply(access, item)]
     if not same:
         wait.tell(f"{name} starts again with the key that the bundle is signed with")
@@ -360,16 +390,27 @@ def _set_key(access: ClusterAccess, which: WhichController, key: str, wait: Wait
     return done
 
 
-def _admitted(call: Callable[[], FedObject], wait: Wait) -> FedObject:
-    """Call until the API server reaches the admission of a controller that has just started."""
+def _admitted(call: Callable[[], FedObject], wait: Wait, refusals: float = 0.0) -> FedObject:
+    """Call until the API server reaches the admission of a controller that has just started.
+
+    Args:
+        call: what is to be admitted.
+        wait: for that.
+        refusals: seconds for which one may come from a pod that leaves.
+    """
     done: list[FedObject] = []
-    failed: list[ClusterError] = []
+    failed: list[BundlectlError] = []
+    refused_until = time.monotonic() + refusals
 
     def attempt() -> bool:
         try:
             done.append(call())
         except ClusterError as error:
             if not error.retryable:
+                raise
+            failed.append(error)
+        except ContentError as error:
+            if time.monotonic() >= refused_until:
                 raise
             failed.append(error)
         return bool(done)
@@ -385,59 +426,6 @@ def _runs(deployment: dict[str, Any]) -> bool:
     seen = status.get("observedGeneration", 0) >= deployment.get("metadata", {}).get("generation", 0)
     counts = (status.get("updatedReplicas", 0), status.get("availableReplicas", 0), status.get("replicas", 0))
     return bool(seen and all(count == wanted for count in counts))
-
-
-def _credentials(wanted: Feed, held: Mapping[str, Any]) -> dict[str, Any]:
-    """``registry-mirror-cred``: what all clusters pull with, and of each what its registry's certificate is held to."""
-    data: dict[str, str] = dict(held.get("data") or {})
-    authority, insecure = f"{wanted.cluster}_ca.crt", f"{wanted.cluster}_insecure"
-    data.pop(authority, None)
-    data.pop(insecure, None)
-    if wanted.authorities:
-        data[authority] = _encoded(wanted.authorities)
-    if wanted.skip_verify:
-        data[insecure] = _encoded("true")
-    auths = {**_auths(data.get(".dockerconfigjson")), **_auths(data.get("config.json"))}
-    if wanted.credential is not None:
-        auths[wanted.registry] = docker_login(wanted.credential)
-    docker = _encoded(json.dumps({"auths": auths}, sort_keys=True))
-    return _secret(PULL_SECRET, HOME_NAMESPACE, {**data, ".dockerconfigjson": docker, "config.json": docker}, _DOCKER)
-
-
-def pull_secret(registry: str, credential: Credential) -> dict[str, Any]:
-    """What pods pull images from a registry with, for any namespace."""
-    docker = _encoded(json.dumps({"auths": {registry: docker_login(credential)}}))
-    return _secret(PULL_SECRET, "", {".dockerconfigjson": docker}, _DOCKER)
-
-
-def _auths(encoded: str | None) -> dict[str, Any]:
-    """The logins in docker's configuration; none where it is damaged."""
-    try:
-        found = json.loads(base64.b64decode(encoded or "")).get("auths")
-    except (ValueError, AttributeError):
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
-def _mirror_secret(wanted: Feed, namespace: str) -> dict[str, Any]:
-    data = {
-        "ENDPOINT": _encoded(wanted.registry),
-        "CACERTCONTENT": _encoded(wanted.authorities),
-        "INSECURE": _encoded("true" if wanted.skip_verify else "false"),
-    }
-    if wanted.credential is not None:
-        data["USERNAME"] = _encoded(wanted.credential.username)
-        data["PASSWORD"] = _encoded(wanted.credential.password)
-    return _secret(MIRROR_SECRET, namespace, data, "Opaque")
-
-
-def _secret(name: str, namespace: str, data: Mapping[str, str], kind: str) -> dict[str, Any]:
-    metadata = {"name": name, "namespace": namespace}
-    return {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "type": kind, "data": dict(data)}
-
-
-def _encoded(text: str) -> str:
-    return base64.b64encode(text.encode()).decode()
 
 
 def _told(item: Mapping[str, Any], outcome: Literal["created", "changed", "unchanged"]) -> FedObject:

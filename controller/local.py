@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 import re
-import time
+import secrets
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn
 
-from bundlectl.errors import ContentError, MissingError, VerificationError
-from bundlectl.operations.packages import choose_version
-from bundles.helm.archive import read_chart_file
-from bundles.package_bundle import BundleName, check_dependencies
-from controller.api import path_of
+from bundlectl.errors import ContentError, MissingError, UsageError
+from bundlectl.operations.packages import check_digests, choose_version
+from bundles.package_bundle import check_dependencies
+from controller.api import ClusterError, path_of
 from controller.charts import default_namespace, missing_images
 from controller.configuration import PULL_SECRET, check_config, values_for
 from controller.helm import HelmError, HelmTarget
+from controller.local_releases import deployed, last_good, made_by, refuse_what_is_there
 from controller.objects import read_objects
 from controller.readiness import waited_for
-from controller.releases import BUNDLE, NO_LABEL, READY
+from controller.releases import BUNDLE, HOLDER, NO_LABEL, READY
 from controller.values import is_namespace
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from bundlectl.operations.packages import FoundBundle
@@ -31,14 +31,11 @@ if TYPE_CHECKING:
     from controller.helm import Helm
     from controller.packages_cluster import ClusterAccess
     from controller.packages_state import Wait
-    from controller.releases import Release, Revision
     from mirror.remote import Credential
 
 __all__ = ["LocalRelease", "LocalRequest", "install_locally", "prepare", "uninstall_locally"]
 
 _SHOWN: Final = 5
-_PATIENCE: Final = 300.0
-"""Seconds that a helm gets to end what it began, as with the controller: so long do its operations take at most."""
 _RELEASE: Final = re.compile(r"[a-z0-9][a-z0-9.-]{0,52}")
 _MANAGEMENT: Final = "/apis/anywhere.eks.amazonaws.com"
 """What an API server has that manages other clusters of EKS Anywhere."""
@@ -64,7 +61,11 @@ class LocalRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LocalRelease:
-    """A chart that passed all checks, and the release that it becomes."""
+    """A chart that passed all checks, and the release that it becomes.
+
+    ``is_there`` says that others need it, and it is installed: it stays as it is, so neither images nor values were
+    looked at.
+    """
 
     name: str
     package: str
@@ -75,6 +76,7 @@ class LocalRelease:
     chart: Path
     values: Mapping[str, Any] = field(repr=False)
     is_dependency: bool = False
+    is_there: bool = False
     allow_rollback: bool = False
 
     def to_json(self, outcome: Literal["installed", "up to date"]) -> dict[str, Any]:
@@ -106,6 +108,8 @@ def prepare(
         their packages, and no configuration.
 
     Raises:
+        UsageError: no release or namespace can be called as the request says.
+        VerificationError: the signature of the bundle leaves out what would be installed.
         MissingError: package, version, chart, image or namespace are not there.
         ContentError: the bundle is for another Kubernetes; packages need each other, or are for workload clusters
             alone and this one manages others; the configuration is not what its schema allows; a chart is not the
@@ -114,6 +118,10 @@ def prepare(
     """
     if found.place is None:
         raise ContentError("charts are installed from a registry", artifact=found.origin)
+    check_digests(found.trust, name=found.name)
+    _named(request.release, "release")
+    if request.namespace:
+        _named(request.namespace, "namespace")
     runs = access.kube_version()
     if found.kube_version not in ("", runs):
         raise ContentError(
@@ -126,30 +134,22 @@ def prepare(
     prepared: list[LocalRelease] = []
     for package, version in chosen:
         wanted = package is chosen[-1][0]
-        values = request.values if wanted else {}
         where = f"{package.name} {version.name}"
         if package.workloadonly and access.get(_MANAGEMENT) is not None:
             raise ContentError(
                 "should only be installed on a workload cluster; this one manages others", artifact=where
             )
-        check_config(values, version.schema, origin=where)
-        absent = missing_images(session, found.place.images, version)
-        if absent:
-            raise MissingError(
-                f"{len(absent)} of its images are not in {found.place.images}: {', '.join(absent[:_SHOWN])}",
-                artifact=where,
-                hint="mirror the bundle again: bundlectl mirror packages:… --to …",
-            )
         chart = fetcher.fetch(f"{found.place.charts}/{package.source.repository}", version.digest)
         name = request.release if wanted else package.name.lower()
         namespace = (request.namespace if wanted else "") or default_namespace(chart)
         _check_names(name, namespace, where)
-        if not request.create_namespace and access.get(path_of("v1", "namespaces", name=namespace)) is None:
-            raise MissingError(
-                f"the cluster has no namespace {namespace}",
-                artifact=where,
-                hint="make it, or say --create-namespace; --target-namespace names another",
-            )
+        is_there = not wanted and deployed(access.release(namespace, name)) is not None
+        values = request.values if wanted else {}
+        if not is_there:
+            _check_values(values, version, where, needed=not wanted)
+            _check_images(session, found.place.images, version, where)
+            if not request.create_namespace:
+                _check_namespace(namespace, access, where, needed=not wanted)
         path = path_of("v1", "secrets", namespace=namespace, name=PULL_SECRET)
         secret = request.credential is not None or access.get(path) is not None
         prepared.append(
@@ -163,10 +163,49 @@ def prepare(
                 chart=chart,
                 values=values_for(values, image_registry=found.place.images, pull_secret=secret),
                 is_dependency=not wanted,
+                is_there=is_there,
                 allow_rollback=request.allow_rollback,
             )
         )
     return prepared
+
+
+def _check_values(values: Mapping[str, Any], version: PackageVersion, where: str, *, needed: bool) -> None:
+    try:
+        check_config(values, version.schema, origin=where)
+    except ContentError as error:
+        if needed:
+            error.hint = "it needs values of its own: install it first, as a package by itself"
+        raise
+
+
+def _check_images(session: Session, registry: str, version: PackageVersion, where: str) -> None:
+    absent = missing_images(session, registry, version)
+    if absent:
+        raise MissingError(
+            f"{len(absent)} of its images are not in {registry}: {', '.join(absent[:_SHOWN])}",
+            artifact=where,
+            hint="mirror the bundle again: bundlectl mirror packages:… --to …",
+        )
+
+
+def _check_namespace(namespace: str, access: ClusterAccess, where: str, *, needed: bool) -> None:
+    if access.get(path_of("v1", "namespaces", name=namespace)) is None:
+        another = "" if needed else "; --target-namespace names another"
+        raise MissingError(
+            f"the cluster has no namespace {namespace}",
+            artifact=where,
+            hint=f"make it, or say --create-namespace{another}",
+        )
+
+
+def _named(text: str, what: Literal["release", "namespace"]) -> None:
+    """Refuse what the user says, and cannot be the name of that."""
+    if not (_RELEASE.fullmatch(text) if what == "release" else is_namespace(text)):
+        raise UsageError(
+            f"{text[:100]!r} cannot be the name of a {what}",
+            hint="it has lower-case letters, digits and - inside; nothing was changed",
+        )
 
 
 def _check_names(release: str, namespace: str, where: str) -> None:
@@ -201,7 +240,7 @@ def install_locally(
     helm: Helm,
     access: ClusterAccess,
     wait: Wait | None,
-    pull_secret: Mapping[str, Any] | None = None,
+    pull_secret: Callable[[Mapping[str, Any] | None], dict[str, Any]] | None = None,
 ) -> list[dict[str, Any]]:
     """Install or upgrade releases one after the other; one that fails is rolled back, and none follows it.
 
@@ -212,80 +251,46 @@ def install_locally(
         helm: the program.
         access: the cluster.
         wait: until what was installed is ready; None does not wait.
-        pull_secret: is put beside what is installed, where there is one.
+        pull_secret: makes what is put beside what is installed of what is there under its name; None leaves that.
 
     Raises:
-        ContentError: a release of that name is another chart's, or a controller's; or it did not get ready, and the
-            one before it runs again.
+        ContentError: a release of that name is another chart's, a controller's or another tool's; or it did not get
+            ready, and the one before it runs again.
+        MissingError: what others need went away meanwhile.
         VerificationError: what is installed is of a newer bundle.
         HelmError: helm failed, or works at a release already.
         InterruptError: cancelled while waiting.
         ClusterError: the API server does not answer, or refuses.
     """
     for release in releases:
-        _refuse_what_is_there(release, access)
+        refuse_what_is_there(release, access.release(release.namespace, release.name))
     done = []
     for release in releases:
         namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": release.namespace}}
         if access.get(path_of("v1", "namespaces", name=release.namespace)) is None:
             access.create(namespace)
         if pull_secret is not None:
-            metadata = {**pull_secret["metadata"], "namespace": release.namespace}
-            access.apply({**pull_secret, "metadata": metadata})
+            held = access.get(path_of("v1", "secrets", namespace=release.namespace, name=PULL_SECRET))
+            secret = pull_secret(held)
+            access.apply({**secret, "metadata": {**secret["metadata"], "namespace": release.namespace}})
         done.append(_install(release, helm, access, wait))
     return done
-
-
-def _refuse_what_is_there(release: LocalRelease, access: ClusterAccess) -> None:
-    """Leave alone what somebody else gave the same name or works at, and what is of a newer bundle."""
-    there = access.release(release.namespace, release.name)
-    if there is None:
-        return
-    artifact = f"{release.namespace}/{release.name}"
-    if there.owner:
-        raise ContentError(
-            "is there already, and a package controller keeps it as its Package says",
-            artifact=artifact,
-            hint="change the Package: bundlectl packages install --cluster NAME; or choose another --package-name. "
-            "Where the Package is gone, take the release away with helm uninstall",
-        )
-    if there.chart not in ("", read_chart_file(release.chart).name):
-        raise ContentError(
-            f"is there already, of the chart {there.chart}",
-            artifact=artifact,
-            hint="choose another --package-name or --target-namespace",
-        )
-    since = time.time() - there.last.began
-    if there.pending and since < _PATIENCE:
-        raise HelmError(
-            f"a helm works at it since {max(0.0, since):.0f} s ({there.last.status})",
-            artifact=artifact,
-            hint=f"wait; if it was killed, the same command undoes it {_PATIENCE / 60:g} minutes after it began",
-        )
-    _refuse_older(release, there, artifact)
-
-
-def _refuse_older(release: LocalRelease, there: Release, artifact: str) -> None:
-    """A mirror may offer what was signed long ago."""
-    deployed = _deployed(there)
-    before = BundleName.read(deployed.bundle) if deployed else None
-    wanted = BundleName.read(release.bundle)
-    if release.is_dependency or release.allow_rollback or before is None or wanted is None:
-        return
-    if before.channel == wanted.channel and wanted.age < before.age:
-        raise VerificationError(
-            f"{wanted.text} is older than {before.text}, which it is installed from",
-            artifact=artifact,
-            hint="the package would go back; if that is meant, say --allow-rollback",
-        )
 
 
 def _install(release: LocalRelease, helm: Helm, access: ClusterAccess, wait: Wait | None) -> dict[str, Any]:
     target = HelmTarget(kubeconfig=access.kubeconfig, namespace=release.namespace)
     there = access.release(release.namespace, release.name)
-    if release.is_dependency and _deployed(there):
+    # Again: others were waited for since, and somebody else may have begun meanwhile.
+    refuse_what_is_there(release, there)
+    if release.is_dependency and deployed(there):
         return release.to_json("up to date")
-    good = _last_good(there)
+    if release.is_there:
+        raise MissingError(
+            "was there, and went away meanwhile",
+            artifact=f"{release.namespace}/{release.name}",
+            hint="the same command again installs it, too",
+        )
+    good = last_good(there)
     if there is not None and there.pending:
         # An earlier run was stopped in the middle of it: helm would not touch the release any more.
         if good is None or there.last.status == "uninstalling":
@@ -294,17 +299,30 @@ def _install(release: LocalRelease, helm: Helm, access: ClusterAccess, wait: Wai
         else:
             helm.rollback(target, release.name, good)
     description = f"{release.package} {release.version} {release.digest}"
-    labels = {BUNDLE: release.bundle, READY: NO_LABEL}  # which helm would hand down
+    run = f"local-{secrets.token_hex(6)}"
+    labels = {BUNDLE: release.bundle, HOLDER: run, READY: NO_LABEL}  # which helm would hand down
     try:
         helm.install(target, release.name, release.chart, release.values, labels=labels, description=description)
         if wait is not None:
-            _await_ready(release, helm, access, target, wait)
+            _await_ready(release, helm, access, target, wait, run)
     except (HelmError, ContentError) as error:
-        if good is None:
-            error.hint = error.hint or "it stays as far as it came; correct it, and say the same again"
+        if good is None or not _is_last(release, access, run):
+            error.hint = error.hint or "what is there stays as it is; correct it, and say the same again"
             raise
         _go_back(release, helm, target, good, error)
     return release.to_json("installed")
+
+
+def _is_last(release: LocalRelease, access: ClusterAccess, run: str) -> bool:
+    """Whether what this run made is still the newest: there may be nothing of it, or what somebody else made since.
+
+    Where nobody can look it is not taken for that.
+    """
+    try:
+        there = access.release(release.namespace, release.name)
+    except (ClusterError, ContentError):
+        return False
+    return there is not None and there.last.number == made_by(there, run)
 
 
 def _go_back(
@@ -325,20 +343,11 @@ def _go_back(
     ) from error
 
 
-def _last_good(there: Release | None) -> int | None:
-    """The revision to go back to: the last that was seen ready, else the one deployed; None where there is neither."""
-    kept = [one for one in there.revisions if one.status in ("deployed", "superseded")] if there else []
-    seen_ready = next((one for one in reversed(kept) if one.ready), None)
-    good = seen_ready or _deployed(there)
-    return good.number if good else None
-
-
-def _deployed(there: Release | None) -> Revision | None:
-    return next((one for one in reversed(there.revisions) if one.status == "deployed"), None) if there else None
-
-
-def _await_ready(release: LocalRelease, helm: Helm, access: ClusterAccess, target: HelmTarget, wait: Wait) -> None:
-    objects = read_objects(helm.manifest(target, release.name), origin=release.name)
+def _await_ready(
+    release: LocalRelease, helm: Helm, access: ClusterAccess, target: HelmTarget, wait: Wait, run: str
+) -> None:
+    number = made_by(access.release(release.namespace, release.name), run)
+    objects = read_objects(helm.manifest(target, release.name, revision=number), origin=release.name)
     told: list[str] = []
 
     def look() -> bool:
@@ -353,9 +362,9 @@ def _await_ready(release: LocalRelease, helm: Helm, access: ClusterAccess, targe
             f"not ready within {wait.seconds:g} s: {', '.join(told[:_SHOWN])}",
             artifact=f"{release.namespace}/{release.name}",
         )
-    there = access.release(release.namespace, release.name)
-    if there is not None:
-        access.mark_ready(release.namespace, release.name, there.last.number)
+    # What runs is of the newest revision: of one that somebody followed with another it says nothing.
+    if number is not None and _is_last(release, access, run):
+        access.mark_ready(release.namespace, release.name, number)
     wait.tell(f"{release.name}: ready")
 
 
@@ -363,10 +372,14 @@ def uninstall_locally(names: tuple[str, ...], namespace: str, *, helm: Helm, acc
     """Take releases away; by name whether there was one.
 
     Raises:
+        UsageError: no release or namespace can be called so.
         ContentError: one was not installed by `install_locally`; then none is taken away.
         HelmError: helm failed.
         ClusterError: the API server does not answer, or refuses.
     """
+    _named(namespace, "namespace")
+    for name in names:
+        _named(name, "release")
     there = {name: access.release(namespace, name) for name in names}
     for name, found in there.items():
         if found is not None and (found.owner or not found.last.bundle):

@@ -99,14 +99,12 @@ def remote_objects(cluster: str) -> list[dict[str, Any]]:
 
 
 def _own_rights() -> list[dict[str, Any]]:
-    """The controller's rights: its kinds and Events anywhere; secrets and the lease by name, in its own namespace."""
+    """The controller's rights: its kinds and Events anywhere; bundles, secrets and the lease in its own namespace."""
     kinds = list(PLURALS.values())
     anywhere = [
         _rule(GROUP, kinds, ["get", "list", "watch"]),
-        # Dependencies, and bundles out of the mirror.
-        _rule(GROUP, [PLURALS["Package"], PLURALS["PackageBundle"]], ["create"]),
-        # Finalizers and owners; the active bundle with --auto-activate.
-        _rule(GROUP, [PLURALS["Package"], PLURALS["PackageBundleController"]], ["patch"]),
+        # Dependencies; finalizers and owners.
+        _rule(GROUP, [PLURALS["Package"]], ["create", "patch"]),
         _rule(GROUP, [f"{kind}/status" for kind in kinds], ["patch"]),
         # Not by roles in the namespaces of Packages: they would go before the Packages do, when one is deleted.
         _rule("", ["serviceaccounts"], ["impersonate"], [INSTALLER]),
@@ -116,6 +114,9 @@ def _own_rights() -> list[dict[str, Any]]:
         _rule("admissionregistration.k8s.io", ["validatingwebhookconfigurations"], ["get", "update"], [NAME]),
     ]
     own = [
+        # Bundles out of the mirror; the active bundle with --auto-activate.
+        _rule(GROUP, [PLURALS["PackageBundle"]], ["create"]),
+        _rule(GROUP, [PLURALS["PackageBundleController"]], ["patch"]),
         _rule("", ["secrets"], ["get"], [MIRROR_SECRET]),
         # Not to create one: who may do that gets the token of any account of this namespace.
         _rule("", ["secrets"], ["get", "update"], [CERTIFICATE_SECRET]),

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from bundlectl.errors import ConfigError, ContentError
-from controller.api import APPLY, MERGE, ClusterError, pages_of, path_of
-from controller.clusters import kube_version
+from controller.api import APPLY, JSON_PATCH, MERGE, ClusterError, pages_of, path_of
+from controller.clusters import Clusters, kube_version
 from controller.connecting import connect_with_file
 from controller.crds import PLURALS
 from controller.objects import Places
@@ -14,7 +14,7 @@ from controller.releases import mark_ready, read_release
 from controller.values import API_VERSION, HOME_NAMESPACE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from controller.releases import Release
@@ -23,6 +23,13 @@ if TYPE_CHECKING:
 __all__ = ["ClusterAccess", "package_path"]
 
 _MANAGER: Final = "bundlectl"
+_HINTS: Final = {
+    0: "is {} for the cluster that is meant, and does its API server run? --kubeconfig names another",
+    401: "the login in {} does not count, or not any more: log in again, or name another with --kubeconfig",
+    403: "the user of {} may not: have that allowed, or name another with --kubeconfig",
+}
+"""By the status of HTTP, what to do; 0 is no answer."""
+_MANAGED: Final = "it is reached as the Secret eksa-system/{}-kubeconfig says: does that still count, and from here?"
 _REFUSED: Final = frozenset({400, 409, 422})
 
 
@@ -32,13 +39,16 @@ class ClusterAccess:
     Args:
         kubeconfig: the file.
         transport: whose proxies stand before the API server, if any.
+        managed: its name, where the kubeconfig is of the cluster that manages it, and no file of the user's.
 
     Raises:
         ConfigError: the package ``kubernetes`` is absent, or there is no such file, or it cannot be used.
     """
 
-    def __init__(self, kubeconfig: Path, transport: Transport | None = None) -> None:
+    def __init__(self, kubeconfig: Path, transport: Transport | None = None, *, managed: str = "") -> None:
         self.kubeconfig = kubeconfig.absolute()
+        self._transport = transport
+        self._managed = managed
         try:
             self._api = connect_with_file(self.kubeconfig, str(kubeconfig), transport)
         except ImportError as error:
@@ -49,6 +59,8 @@ class ClusterAccess:
         except ConfigError as error:
             error.hint = error.hint or "name a kubeconfig with --kubeconfig FILE or KUBECONFIG"
             raise
+        # Of a file a path in the API would look like a folder.
+        self._api.name = self._api.server
         self._places = Places(self._api)
 
     def __enter__(self) -> Self:
@@ -56,6 +68,9 @@ class ClusterAccess:
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:
         self._api.close()
+        if isinstance(error, ClusterError) and error.hint is None and error.status in _HINTS:
+            named = _MANAGED.format(self._managed) if self._managed else None
+            error.hint = named or _HINTS[error.status].format(self.kubeconfig)
 
     def get(self, path: str) -> dict[str, Any] | None:
         """An object; None where there is none.
@@ -126,6 +141,16 @@ class ClusterAccess:
         """
         return _taken({"metadata": {"name": path}}, lambda: self._api.patch(path, patch, MERGE, fieldManager=_MANAGER))
 
+    def patch(self, path: str, steps: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        """Change an object that is there step by step, all of them or none (RFC 6902).
+
+        Raises:
+            ContentError: a test among them does not hold, or the API server or its admission does not take it.
+            ClusterError: refused otherwise, or no answer.
+        """
+        query = {"fieldManager": _MANAGER}
+        return _taken({"metadata": {"name": path}}, lambda: self._api.patch(path, steps, JSON_PATCH, **query))
+
     def delete(self, path: str) -> bool:
         """Ask for an object to be deleted; whether there was one.
 
@@ -153,6 +178,28 @@ class ClusterAccess:
             ClusterError: refused, or no answer.
         """
         mark_ready(self._api, namespace, name, revision, as_user="")
+
+    def workload(self, cluster: str, folder: Path) -> ClusterAccess:
+        """A cluster that this one manages, by the kubeconfig that it has of it; to be closed.
+
+        Args:
+            cluster: its name.
+            folder: private, where the kubeconfig is written for helm.
+
+        Raises:
+            MissingError: it has none.
+            ContentError, ConfigError: that cannot be used.
+            ClusterError: refused, or an API server does not answer.
+        """
+        clusters = Clusters(self._api, "", self.kubeconfig, folder)
+        try:
+            return ClusterAccess(clusters.get(cluster).kubeconfig, self._transport, managed=cluster)
+        except ClusterError as error:
+            if not str(error.artifact).startswith(self._api.name):
+                error.hint = error.hint or _MANAGED.format(cluster)
+            raise
+        finally:
+            clusters.close()
 
     def kube_version(self) -> str:
         """The minor version of the API server, such as ``1.33``.

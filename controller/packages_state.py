@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-import math
+import re
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from bundlectl.errors import ConfigError, ContentError, InterruptError, MissingError
+from bundlectl.errors import ConfigError, ContentError, InterruptError, MissingError, UsageError, VerificationError
+from bundlectl.operations.package_objects import cluster_name, package_namespace
+from bundlectl.operations.packages import NAME_THE_KEY, check_digests, trust_of_digests
 from bundles.verify import accept
-from controller.api import path_of
+from controller.api import ClusterError, path_of
 from controller.packages_cluster import package_path
-from controller.values import LATEST, Package, PackageBundle, PackageBundleController, namespace_of
+from controller.values import Package, PackageBundle, PackageBundleController
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable
     from threading import Event
 
     from bundlectl.events import Listener
     from bundles.belief import Belief
-    from bundles.schema.package_bundle import PackageVersion
     from controller.packages_cluster import ClusterAccess
 
 __all__ = [
@@ -33,19 +34,13 @@ __all__ = [
     "held_bundle",
     "package_rows",
     "packages_of",
-    "wait_until_gone",
-    "wait_until_installed",
 ]
 
 _LOOK: Final = 0.5
 """Seconds between two looks while something is waited for."""
 _EVENTS: Final = 10
-_UNTRUE: Final = frozenset(
-    {"BundleNotVerified", "ChartNotVerified", "ConfigRefused", "DependencyCycle", "ImagesNotVerified"}
-)
-"""Reasons of our controller for which waiting longer is no use: something is not what it should be."""
-_SETTLED: Final = 5.0
-"""Seconds for which such a refusal, told while it is waited for, must stand to be taken as the last word."""
+_NAME: Final = re.compile(r"[a-z0-9]([-.a-z0-9]{0,251}[a-z0-9])?", re.ASCII)
+"""What objects are called: a path of the API that ends with nothing means all of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,29 +64,43 @@ class Wait:
     cancelled: Event
 
     def until(self, look: Callable[[], bool]) -> bool:
-        """Look until it is so; False when the time is over.
+        """Look until it is so; False when the time is over. An API server that is away for a while is waited for, too.
 
         Raises:
             InterruptError: cancelled.
+            ClusterError: the API server refuses, or does not answer when the time is over.
         """
         deadline = time.monotonic() + self.seconds
-        while not look():
+        failed: ClusterError | None = None
+        while True:
+            try:
+                if look():
+                    return True
+                failed = None
+            except ClusterError as error:
+                if not error.retryable:
+                    raise
+                if failed is None:
+                    self.tell(str(error))
+                failed = error
             left = deadline - time.monotonic()
             if left <= 0:
+                if failed is not None:
+                    raise failed
                 return False
             if self.cancelled.wait(min(_LOOK, left)):
                 raise InterruptError("interrupted", hint="the cluster goes on with it; the same command waits again")
-        return True
 
 
 def controller_object(access: ClusterAccess, cluster: str) -> PackageBundleController:
     """The PackageBundleController of a cluster.
 
     Raises:
+        UsageError: no cluster can be called so.
         ConfigError: there is none.
         ClusterError: the API server does not answer, or refuses.
     """
-    found = access.get(package_path("PackageBundleController", cluster))
+    found = access.get(package_path("PackageBundleController", cluster_name(cluster)))
     if found is None:
         raise ConfigError(
             f"no PackageBundleController {cluster} is in this cluster",
@@ -115,7 +124,13 @@ def held_bundle(
     if found is None:
         return None
     bundle = PackageBundle.from_json(found)
-    verified = accept(bundle.document, bundle.model, belief=belief, listener=listener)
+    try:
+        verified = accept(bundle.document, bundle.model, belief=belief, listener=listener)
+    except VerificationError as error:
+        if belief.mode == "aws":
+            error.hint = NAME_THE_KEY
+        raise
+    check_digests(trust_of_digests(verified.trust, bundle.document), name=name)
     return bundle, verified.verified_by
 
 
@@ -146,8 +161,13 @@ def active_bundle(access: ClusterAccess, cluster: str, *, belief: Belief, listen
 
 
 def packages_of(access: ClusterAccess, cluster: str) -> list[Package]:
-    """The Packages of a cluster, by name."""
-    found = access.items(package_path("Package", namespace=namespace_of(cluster)))
+    """The Packages of a cluster, by name.
+
+    Raises:
+        UsageError: no cluster can be called so.
+        ClusterError: the API server does not answer, or refuses.
+    """
+    found = access.items(package_path("Package", namespace=package_namespace(cluster)))
     return sorted((Package.from_json(item) for item in found), key=lambda package: package.metadata.name)
 
 
@@ -171,6 +191,7 @@ def describe_objects(access: ClusterAccess, cluster: str, names: Iterable[str] =
     """Packages of a cluster with all that is known of them, and their last Events.
 
     Raises:
+        UsageError: no cluster can be called so.
         MissingError: there is none of a name.
         ClusterError: the API server does not answer, or refuses.
     """
@@ -180,10 +201,10 @@ def describe_objects(access: ClusterAccess, cluster: str, names: Iterable[str] =
     if absent:
         raise MissingError(
             f"there is no Package {', '.join(absent)}",
-            artifact=namespace_of(cluster),
+            artifact=package_namespace(cluster),
             hint=f"there are {', '.join(packages) or 'none'}",
         )
-    events = access.items(path_of("v1", "events", namespace=namespace_of(cluster)))
+    events = access.items(path_of("v1", "events", namespace=package_namespace(cluster)))
     return [
         {
             **row,
@@ -223,12 +244,18 @@ def ask_for(access: ClusterAccess, document: dict[str, Any]) -> None:
         document: the Package.
 
     Raises:
+        MissingError: the one of that name is being deleted: what it is told now goes with it.
         ContentError: one of that name is there for another package; or admission refuses it.
         ClusterError: the API server does not answer, or refuses.
     """
     wanted = Package.from_json(document)
     held = access.find(document)
-    there = Package.from_json(held).spec.package_name if held else ""
+    found = Package.from_json(held) if held else wanted
+    if found.metadata.deleting:
+        raise MissingError(
+            "is being deleted", artifact=wanted.metadata.key, hint="once it is gone the same command asks for it anew"
+        )
+    there = found.spec.package_name
     if there and there.lower() != wanted.spec.package_name.lower():
         raise ContentError(
             f"is there already, for the package {there}",
@@ -238,139 +265,16 @@ def ask_for(access: ClusterAccess, document: dict[str, Any]) -> None:
     access.apply(document)
 
 
-def wait_until_installed(
-    access: ClusterAccess, cluster: str, versions: Mapping[str, PackageVersion], wait: Wait
-) -> None:
-    """Wait until Packages are installed in a version, as their spec says.
-
-    Args:
-        access: the cluster.
-        cluster: its name.
-        versions: of the bundle, by the name of the Package that shall have it.
-        wait: how long.
-
-    Raises:
-        ContentError: a Package was rolled back, or is refused for what it is. A refusal that was told before
-            this wait began may be about an earlier bundle, so that one ends the wait only when the time is over.
-        MissingError: one is not there yet when the time is over.
-        InterruptError: cancelled.
-        ClusterError: the API server does not answer, or refuses.
-    """
-    told: dict[str, str] = {}
-    since: dict[str, float] = {}
-    refused: set[str] = set()
-    waiting = dict(versions)
-
-    def look() -> bool:
-        for package in packages_of(access, cluster):
-            name = package.metadata.name
-            if name not in waiting:
-                continue
-            line = _progress(package)
-            if told.get(name) != line:
-                if name in told:
-                    since[name] = time.monotonic()
-                told[name] = line
-                wait.tell(line)
-            _refuse_rolled_back(package, waiting[name])
-            refused.discard(name)
-            if _is_refused(package):
-                refused.add(name)
-                if time.monotonic() - since.get(name, math.inf) >= _SETTLED:
-                    raise ContentError(f"refused: {line}", hint=_look_there(cluster))
-            if _is_installed(package, waiting[name]):
-                del waiting[name]
-        return not waiting
-
-    if not wait.until(look):
-        shown = "; ".join(told.get(name, f"{name}: not there") for name in sorted(waiting))
-        raise (ContentError if refused.intersection(waiting) else MissingError)(
-            f"not installed within {wait.seconds:g} s: {shown}", hint=_look_there(cluster)
-        )
-
-
-def _progress(package: Package) -> str:
-    status = package.status
-    version = status.current_version if status.state == "installed" else status.target_version
-    parts = (f"{package.metadata.name}: {status.state or 'not seen by a controller yet'}", version)
-    return " ".join(part for part in parts if part) + (f", {status.detail}" if status.detail else "")
-
-
-def _look_there(cluster: str) -> str:
-    return f"the controller goes on; look with bundlectl packages describe --cluster {cluster}"
-
-
-def _is_refused(package: Package) -> bool:
-    """Whether it is refused for what it is, and as its spec is now."""
-    ready = package.status.condition("Ready")
-    if ready is None or ready.status != "False" or ready.reason not in _UNTRUE:
-        return False
-    return ready.observed_generation >= package.metadata.generation
-
-
-def _is_installed(package: Package, version: PackageVersion) -> bool:
-    status = package.status
-    seen = not status.observed_generation or status.observed_generation >= package.metadata.generation
-    # Of AWS's controller, which counts no generations, the spec that it last acted upon tells.
-    same = status.spec is None or status.spec == package.spec
-    # Two bundles may have different charts of one version.
-    chart = status.source.digest if status.source else ""
-    return (
-        status.state == "installed"
-        and seen
-        and same
-        and status.current_version == version.name
-        and chart in ("", version.digest)
-    )
-
-
-def _refuse_rolled_back(package: Package, version: PackageVersion) -> None:
-    ready, status = package.status.condition("Ready"), package.status
-    # What was rolled back may be what an earlier bundle had, as long as the controller has not seen this one.
-    aimed = status.target_version in (package.spec.package_version or LATEST, f"{version.name} ({LATEST})")
-    if aimed and ready and ready.reason == "RolledBack" and ready.observed_generation >= package.metadata.generation:
-        raise ContentError(
-            f"was rolled back: {ready.message or status.detail}",
-            artifact=package.metadata.name,
-            hint="the earlier version runs; correct the configuration, or activate another bundle",
-        )
-
-
 def delete_packages(access: ClusterAccess, cluster: str, names: Iterable[str]) -> dict[str, bool]:
     """Ask for Packages to be deleted; by name whether there was one.
 
     Raises:
+        UsageError: no cluster, or no Package, can be called so; then none is deleted.
         ClusterError: the API server does not answer, or refuses.
     """
-    namespace = namespace_of(cluster)
-    return {name: access.delete(package_path("Package", name, namespace)) for name in names}
-
-
-def wait_until_gone(access: ClusterAccess, cluster: str, names: Iterable[str], wait: Wait) -> None:
-    """Wait until Packages, and with them their charts, are gone.
-
-    Raises:
-        MissingError: one is still there when the time is over.
-        InterruptError: cancelled.
-        ClusterError: the API server does not answer, or refuses.
-    """
-    waiting = set(names)
-    told: dict[str, str] = {}
-
-    def look() -> bool:
-        left = {item.metadata.name: item for item in packages_of(access, cluster) if item.metadata.name in waiting}
-        for name, package in left.items():
-            line = _progress(package)
-            if told.get(name) != line:
-                told[name] = line
-                wait.tell(line)
-        for name in waiting - set(left):
-            wait.tell(f"{name}: gone")
-        waiting.intersection_update(left)
-        return not waiting
-
-    if not wait.until(look):
-        raise MissingError(
-            f"not gone within {wait.seconds:g} s: {'; '.join(told[name] for name in sorted(waiting))}",
-            hint=_look_there(cluster),
-        )
+    namespace = package_namespace(cluster)
+    wanted = tuple(names)
+    for name in wanted:
+        if not _NAME.fullmatch(name):
+            raise UsageError(f"{name[:100]!r} cannot be the name of a package", hint="nothing was deleted")
+    return {name: access.delete(package_path("Package", name, namespace)) for name in wanted}

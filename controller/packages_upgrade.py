@@ -5,20 +5,24 @@ from __future__ import annotations
 import difflib
 import hashlib
 import secrets
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Final
 
 import yaml
 
-from bundlectl.errors import MissingError, UsageError, VerificationError
-from bundlectl.operations.packages import bundles_in_registry, hold_to_policies
+from bundlectl.errors import ConfigError, ContentError, MissingError, UsageError, VerificationError
+from bundlectl.operations.packages import bundles_in_registry, check_digests, hold_to_policies
 from bundles.package_bundle import BundleName
 from bundles.plan import Naming
 from controller.api import ClusterError, path_of
 from controller.charts import default_namespace
 from controller.configuration import PULL_SECRET, aws_values_for, check_config, read_config, values_for
-from controller.feed import found_controllers
-from controller.helm import HelmTarget
+from controller.feed import create_bundle, found_controllers, own_cluster
+from controller.helm import HelmError, HelmTarget
 from controller.objects import read_objects
 from controller.observing import LOCATION
 from controller.packages_cluster import package_path
@@ -26,15 +30,18 @@ from controller.packages_state import controller_object, held_bundle, packages_o
 from controller.values import HOME_NAMESPACE, PackageBundle, bundle_object, find_package, find_version, is_namespace
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from bundlectl.operations.request import SourceRequest
     from bundlectl.operations.session import Session
     from bundles.schema.package_bundle import PackageVersion
     from controller.charts import ChartFetcher
+    from controller.feed import WhichController
     from controller.helm import Helm
     from controller.packages_cluster import ClusterAccess
     from controller.values import Package, PackageBundleController
 
-__all__ = ["PackageChange", "Upgrade", "activate", "diff_manifests", "plan_upgrade", "preview"]
+__all__ = ["PackageChange", "Upgrade", "activate", "diff_manifests", "plan_upgrade", "preview", "preview_all"]
 
 _CONTEXT: Final = 3
 
@@ -84,7 +91,8 @@ def plan_upgrade(
         session: to reach the registry.
 
     Raises:
-        UsageError: not the name of a bundle.
+        UsageError: not the name of a bundle, or of a cluster.
+        ConfigError: the cluster has no PackageBundleController, or that no registry.
         VerificationError: it is not signed as it must be, or is older than the active one.
         ContentError: it is malformed.
         MissingError: it is nowhere.
@@ -103,13 +111,25 @@ def plan_upgrade(
         hold_to_policies(request, bundle.document.raw, name=name, session=session)
     else:
         wanted = name or (active.kube_version if active else access.kube_version())
-        naming = Naming.parse(pointing.default_registry)
-        (found,) = bundles_in_registry(request, naming, wanted=wanted, session=session)
+        (found,) = bundles_in_registry(request, _mirror_of(pointing), wanted=wanted, session=session)
+        check_digests(found.trust, name=found.name)
         document = bundle_object(found.raw, origin=found.name)
         bundle = PackageBundle.from_json(document)
     _refuse_older(bundle, pointing, allow_rollback=request.allow_rollback)
-    changes = tuple(_change(package, bundle) for package in packages_of(access, cluster))
+    there = [package for package in packages_of(access, cluster) if not package.metadata.deleting]
+    changes = tuple(_change(package, bundle) for package in there)
     return Upgrade(controller=pointing, bundle=bundle, document=document, changes=changes)
+
+
+def _mirror_of(pointing: PackageBundleController) -> Naming:
+    try:
+        return Naming.parse(pointing.default_registry)
+    except UsageError as error:
+        raise ConfigError(
+            f"its PackageBundleController has the defaultRegistry {pointing.default_registry[:100]!r}, which is none",
+            artifact=pointing.metadata.name,
+            hint="say it: bundlectl controller feed --registry HOST[/PREFIX] --cluster NAME",
+        ) from error
 
 
 def _refuse_older(bundle: PackageBundle, pointing: PackageBundleController, *, allow_rollback: bool) -> None:
@@ -135,17 +155,55 @@ def activate(access: ClusterAccess, upgrade: Upgrade) -> bool:
     """Create the bundle where the cluster has it not, and make it the active one; whether it was not before.
 
     Raises:
-        ContentError: the cluster's admission refuses it, in its own words.
+        ContentError: the cluster's admission refuses it, in its own words; or somebody else activated another bundle
+            since the upgrade was planned, or brought another of this name.
         ClusterError: the API server does not answer, or refuses.
     """
-    name = upgrade.bundle.metadata.name
-    if upgrade.document is not None and access.get(package_path("PackageBundle", name)) is None:
-        access.create(upgrade.document)
-    if upgrade.controller.active_bundle == name:
+    name, before = upgrade.bundle.metadata.name, upgrade.controller.active_bundle
+    if upgrade.document is not None:
+        create_bundle(access, upgrade.document)
+    if before == name:
         return False
-    path = package_path("PackageBundleController", upgrade.controller.metadata.name)
-    access.merge(path, {"spec": {"activeBundle": name}})
+    cluster = upgrade.controller.metadata.name
+    path = package_path("PackageBundleController", cluster)
+    if not before:
+        access.merge(path, {"spec": {"activeBundle": name}})
+        return True
+    place = "/spec/activeBundle"
+    steps = [{"op": "test", "path": place, "value": before}, {"op": "replace", "path": place, "value": name}]
+    try:
+        access.patch(path, steps)
+    except ContentError:
+        now = controller_object(access, cluster).active_bundle
+        if now == before:
+            raise
+        raise ContentError(
+            f"somebody else activated {now or 'no bundle'} meanwhile, and not {before} is active any more",
+            artifact=cluster,
+            hint="the same command again goes by that",
+        ) from None
     return True
+
+
+def preview_all(upgrade: Upgrade, *, fetcher: ChartFetcher, helm: Helm, access: ClusterAccess) -> list[dict[str, Any]]:
+    """What an upgrade changes in each package, as ``packages upgrade --dry-run`` shows it; nothing is changed.
+
+    Args:
+        upgrade: the plan.
+        fetcher: fetches charts, by their signed digests.
+        helm: renders them.
+        access: the cluster that the controller runs in; packages may be in one that it manages.
+
+    Raises:
+        BundlectlError: as `preview`, or the packages' cluster cannot be reached.
+    """
+    if not upgrade.changes:
+        return []
+    controllers = _controllers(access)
+    pointing = upgrade.controller
+    with _installed_in(access, pointing.metadata.name, controllers) as there:
+        how = partial(preview, fetcher=fetcher, helm=helm, access=there, awss=controllers == ["aws"])
+        return [change.to_json(how(change, pointing) if change.version else None) for change in upgrade.changes]
 
 
 def preview(
@@ -155,6 +213,7 @@ def preview(
     fetcher: ChartFetcher,
     helm: Helm,
     access: ClusterAccess,
+    awss: bool = False,
 ) -> str:
     """The difference that a new version makes to what is applied, as a unified diff; empty where it makes none.
 
@@ -166,10 +225,11 @@ def preview(
         fetcher: fetches the chart, by its signed digest.
         helm: renders it.
         access: the cluster that the package is in.
+        awss: whether AWS's controller would do it, and no other.
 
     Raises:
         MissingError, ContentError: the chart is not in the registry, or is not the one that was signed; the
-            configuration is not what its schema allows.
+            configuration is not what its schema allows; no namespace can be called as it says.
         HelmError: the chart does not render.
         TransportError, RegistryError: the registry does not answer, or refuses.
     """
@@ -182,26 +242,64 @@ def preview(
     # Where it was put once it stays, whatever a newer chart says.
     there = change.package.metadata.annotation(LOCATION)
     wanted = (there if is_namespace(there) else "") or change.package.spec.target_namespace or default_namespace(chart)
+    if not is_namespace(wanted):
+        raise ContentError(f"a namespace cannot be called {wanted[:100]!r}", artifact=name)
+    place, before = wanted, ""
     # AWS's controller keeps all its records in one namespace.
-    places = [HelmTarget(kubeconfig=access.kubeconfig, namespace=namespace) for namespace in (wanted, HOME_NAMESPACE)]
-    place = next((place for place in places if helm.history(place, name)), None)
-    before = helm.manifest(place, name) if place else ""
+    for namespace in dict.fromkeys((wanted, HOME_NAMESPACE)):
+        found = _installed(access, helm, namespace, name)
+        if found is not None:
+            place, before = namespace, found
+            break
     images = pointing.default_image_registry
-    if _is_awss(access):
+    if awss:
         values = aws_values_for(config, image_registry=images)
     else:
         secret = access.get(path_of("v1", "secrets", namespace=wanted, name=PULL_SECRET)) is not None
         values = values_for(config, image_registry=images, pull_secret=secret)
-    return diff_manifests(before, helm.render(place or places[0], name, chart, values))
+    target = HelmTarget(kubeconfig=access.kubeconfig, namespace=place)
+    return diff_manifests(before, helm.render(target, name, chart, values))
 
 
-def _is_awss(access: ClusterAccess) -> bool:
-    """Whether AWS's controller would do it; an operator may be allowed to upgrade, and not to see that."""
+def _installed(access: ClusterAccess, helm: Helm, namespace: str, name: str) -> str | None:
+    """The manifest of a release; None where there is none. Whether there is one is asked without a process."""
     try:
-        return found_controllers(access) == ["aws"]
+        if access.release(namespace, name) is None:
+            return None
+    except ContentError:
+        pass  # of what we cannot read helm may know more, or what was before
+    try:
+        return helm.manifest(HelmTarget(kubeconfig=access.kubeconfig, namespace=namespace), name)
+    except HelmError as error:
+        if error.missing:
+            return None
+        raise
+
+
+@contextmanager
+def _installed_in(access: ClusterAccess, cluster: str, controllers: list[WhichController]) -> Iterator[ClusterAccess]:
+    """The cluster that the packages of ``cluster`` are in: another one than the controller's, where that manages it."""
+    own = {own_cluster(access, which) for which in controllers} - {""}
+    with ExitStack() as stack:
+        found = access
+        if cluster not in own:
+            folder = Path(stack.enter_context(TemporaryDirectory(prefix="bundlectl-cluster-")))
+            try:
+                found = stack.enter_context(access.workload(cluster, folder))
+            except (MissingError, ClusterError) as error:
+                # Nothing says that it is another, and who may not see a controller may not see kubeconfigs either.
+                if own or not (isinstance(error, MissingError) or error.forbidden):
+                    raise
+        yield found
+
+
+def _controllers(access: ClusterAccess) -> list[WhichController]:
+    """Whose controllers are there; an operator may be allowed to upgrade, and not to see that."""
+    try:
+        return found_controllers(access)
     except ClusterError as error:
         if error.forbidden:
-            return False
+            return []
         raise
 
 
@@ -214,18 +312,20 @@ def diff_manifests(before: str, after: str) -> str:
     old, new = _objects(before, salt), _objects(after, salt)
     lines: list[str] = []
     for key in sorted(old.keys() | new.keys()):
-        one, other = old.get(key, ""), new.get(key, "")
+        one, other, name = old.get(key, ""), new.get(key, ""), "/".join(filter(None, key[:-1]))
         lines += difflib.unified_diff(
-            one.splitlines(), other.splitlines(), f"a/{key}", f"b/{key}", lineterm="", n=_CONTEXT
+            one.splitlines(), other.splitlines(), f"a/{name}", f"b/{name}", lineterm="", n=_CONTEXT
         )
     return "\n".join(lines)
 
 
-def _objects(manifest: str, salt: bytes) -> dict[str, str]:
+def _objects(manifest: str, salt: bytes) -> dict[tuple[str, str, str, str], str]:
+    """The objects of a manifest by kind, namespace, name and group; two groups may have kinds of one name."""
     found = {}
     for item in read_objects(manifest, origin="the manifest"):
         metadata = item["metadata"]
-        key = "/".join(str(part) for part in (item["kind"], metadata.get("namespace"), metadata["name"]) if part)
+        group = str(item.get("apiVersion", "")).rpartition("/")[0]
+        key = str(item["kind"]), str(metadata.get("namespace") or ""), str(metadata["name"]), group
         found[key] = yaml.safe_dump(_without_secrets(item, salt), sort_keys=True, width=10_000)
     return found
 

@@ -9,10 +9,9 @@ import re
 import tarfile
 from typing import Any, Final
 
-import yaml
-
 from bundlectl import __version__
 from bundlectl.operations.package_objects import NAMESPACE
+from bundles.goyaml import write_yaml
 from controller.crds import load_definitions
 from controller.manifests import NAME, Installation, controller_objects
 
@@ -74,14 +73,14 @@ def chart_files() -> dict[str, bytes]:
         "appVersion": __version__,
         "kubeVersion": ">=1.28.0-0",
     }
-    objects = "---\n".join(_write(item) for item in controller_objects(_TEMPLATES))
+    objects = "---\n".join(map(write_yaml, controller_objects(_TEMPLATES)))
     files = {
-        "Chart.yaml": _write(head),
-        "values.yaml": _write(_VALUES),
+        "Chart.yaml": write_yaml(head),
+        "values.yaml": write_yaml(_VALUES),
         "values.schema.json": json.dumps(_SCHEMA, indent=2) + "\n",
         "templates/controller.yaml": _NUMBER.sub(r"\1", objects),
         "templates/NOTES.txt": _NOTES,
-        **{f"crds/{item['spec']['names']['plural']}.yaml": _write(item) for item in load_definitions()},
+        **{f"crds/{item['spec']['names']['plural']}.yaml": write_yaml(item) for item in load_definitions()},
     }
     return {f"{NAME}/{path}": text.encode() for path, text in files.items()}
 
@@ -98,8 +97,3 @@ def pack_chart() -> bytes:
             member.size, member.mode = len(content), 0o644
             archive.addfile(member, io.BytesIO(content))
     return packed.getvalue()
-
-
-def _write(document: dict[str, Any]) -> str:
-    # Nothing is folded: an expression of a template stays on its line.
-    return yaml.safe_dump(document, sort_keys=False, width=10_000)

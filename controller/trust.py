@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from bundlectl.errors import BundlectlError
 from bundlectl.events import ignore
-from bundles.coverage import covers
+from bundlectl.operations.packages import check_digests, trust_of_digests
 from bundles.verify import accept
 from controller.facts import Fault
 from controller.values import PackageBundle
@@ -24,8 +24,6 @@ __all__ = ["Judge", "JudgedBundle", "UpgradeNeeded"]
 _SEMVER: Final = re.compile(r"v(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)(?:[-+].*)?")
 _UNDERSTOOD: Final = (0, 4)
 """The minor version of AWS's controller whose bundles this one understands (``minControllerVersion``)."""
-_SIGNED: Final = ("spec.packages[].source.versions[]", "spec.packages[].source.versions[].images[]")
-"""Whose digests a signature must be over: a bundle says itself what is left out of it."""
 _KEPT: Final = 64
 """Bundles that are remembered. A cluster has a few; judging one takes some milliseconds."""
 
@@ -76,11 +74,9 @@ class Judge:
         try:
             bundle = PackageBundle.from_json(document)
             verified = accept(bundle.document, bundle.model, belief=self._belief, listener=ignore)
+            check_digests(trust_of_digests(verified.trust, bundle.document), name=bundle.metadata.name)
         except BundlectlError as error:
             return JudgedBundle(None, None, Fault("BundleNotVerified", str(error)))
-        if verified.trust == "signed" and not all(covers("PackageBundle", bundle.document.root, p) for p in _SIGNED):
-            told = f"{bundle.metadata.name}: its signature leaves out the digests of charts or images"
-            return JudgedBundle(None, None, Fault("BundleNotVerified", told))
         if bundle.name is None:
             told = f"{bundle.metadata.name} is not the name of a bundle, such as v1-33-120"
             return JudgedBundle(None, bundle.model, Fault("BundleName", told))

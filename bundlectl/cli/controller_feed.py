@@ -147,7 +147,7 @@ def register_feed(noun: typer.Typer) -> None:
             invocation, transport, trust, naming.registry, lambda *run: _feed(invocation, asked, naming, *run)
         )
         if isinstance(done, list):
-            from controller.feed import hide_secrets  # noqa: PLC0415 -- not for --help
+            from controller.credentials import hide_secrets  # noqa: PLC0415 -- not for --help
 
             show_objects(invocation, form, done if with_secrets else hide_secrets(done))
         else:
@@ -168,9 +168,9 @@ def _feed(
                 hint="say which bundle: --kube-version 1.33 or --bundle-version NAME",
             )
         wanted = _wanted(asked, naming, asked.wanted, request, session)
-        if wanted.public_key:
+        if key := public_key(request.belief):
             invocation.console.note(
-                f"the controller needs EKSA_PUBLIC_KEY={wanted.public_key} in its Deployment, which is not among these"
+                f"the controller needs EKSA_PUBLIC_KEY={key} in its Deployment, which is not among these"
             )
         return feed_objects(wanted, asked.which or "bundlectl")
     with open_cluster(invocation, asked.kubeconfig) as access:
@@ -188,13 +188,17 @@ def _feed(
 def _wanted(asked: _Asked, naming: "Naming", bundle: str, request: "SourceRequest", session: "Session") -> "Feed":
     from bundlectl.operations.configuring import site_registry  # noqa: PLC0415 -- not for --help
     from bundlectl.operations.package_objects import cluster_name  # noqa: PLC0415 -- not for --help
-    from bundlectl.operations.packages import bundles_in_registry  # noqa: PLC0415 -- not for --help
+    from bundlectl.operations.packages import bundles_in_registry, check_digests  # noqa: PLC0415 -- not for --help
+    from bundles.signatures import keys_for  # noqa: PLC0415 -- not for --help
     from controller.feed import Feed  # noqa: PLC0415 -- not for --help
 
     (found,) = bundles_in_registry(request, naming, wanted=bundle, session=session)
     if found.place is None:
         raise UsageError("the bundle lies in no registry")
+    check_digests(found.trust, name=found.name)
     site = site_registry(naming, session)
+    is_checked = request.belief.mode != "off"
+    (key,) = keys_for("PackageBundle", request.belief, origin=found.name) if is_checked else (None,)
     return Feed(
         cluster=cluster_name(asked.cluster),
         management=cluster_name(asked.management) if asked.management else "",
@@ -204,7 +208,7 @@ def _wanted(asked: _Asked, naming: "Naming", bundle: str, request: "SourceReques
         credential=session.connection.explicit.get(naming.registry),
         authorities=site.authorities,
         skip_verify=site.skip_verify,
-        public_key=public_key(request.belief),
+        public_key=key.key.base64() if key else "",
         allow_rollback=request.allow_rollback,
     )
 

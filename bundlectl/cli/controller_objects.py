@@ -18,7 +18,6 @@ def show_objects(invocation: Invocation, form: DocumentFormatOptions, objects: l
     if form.output is DocumentFormat.JSON:
         invocation.console.document({"apiVersion": "v1", "kind": "List", "items": objects})
         return
-    import yaml  # noqa: PLC0415 -- not for --help
+    from bundles.goyaml import write_yaml  # noqa: PLC0415 -- not for --help
 
-    written = (yaml.safe_dump(item, sort_keys=False, allow_unicode=True, width=10_000) for item in objects)
-    invocation.console.text("---\n".join(written).rstrip("\n"))
+    invocation.console.text("---\n".join(map(write_yaml, objects)).rstrip("\n"))

@@ -124,16 +124,22 @@ def register_run(noun: typer.Typer) -> None:
 
         environment = invocation.start.environment
         cluster = cluster_name or environment.cluster_name
-        if not cluster:
-            raise UsageError("the cluster has no name", hint="name it with --cluster-name NAME, or in CLUSTER_NAME")
-        with workspace() as folder, _json_lines(invocation) as log:
+        with suppress(KeyboardInterrupt), _json_lines(invocation) as log, workspace() as folder:
+            if not cluster:
+                raise UsageError("the cluster has no name", hint="name it with --cluster-name NAME, or in CLUSTER_NAME")
+            belief = build_trust(invocation, TrustOptions(), key=key).belief
+            if belief.mode == "off":
+                raise UsageError(
+                    "no controller installs what nobody signed",
+                    hint="--key says whose signature bundles need; else AWS's",
+                )
             api = _connected(kubeconfig, cluster)
             options = ServiceOptions(
                 cluster=cluster,
                 kubeconfig=_for_helm(kubeconfig, api, folder),
                 helm=find_helm(helm, environment.search_path),
                 folder=folder,
-                belief=build_trust(invocation, TrustOptions(), key=key).belief,
+                belief=belief,
                 connection=build_connection(invocation, transport),
                 listen=parse_listen(listen, "--listen"),
                 webhook_listen=parse_listen(webhook_listen, "--webhook-listen") if webhook_listen else None,
@@ -148,7 +154,7 @@ def register_run(noun: typer.Typer) -> None:
 
 @contextmanager
 def _json_lines(invocation: Invocation) -> "Iterator[Log]":
-    """Have everything that goes to standard error be a JSON object a line."""
+    """Have everything that goes to standard error be a JSON object a line, also why it ended."""
     from controller.logs import Log  # noqa: PLC0415 -- not for --help
 
     lock = threading.Lock()
@@ -160,22 +166,30 @@ def _json_lines(invocation: Invocation) -> "Iterator[Log]":
 
     log = Log(write, debug=invocation.start.debug)
     invocation.console.divert(lambda line: log("info", line))
-    records, ended = _Records(log), threading.excepthook
+    records, ended, unraised = _Records(log), threading.excepthook, sys.unraisablehook
 
     def broke(found: threading.ExceptHookArgs) -> None:
         name = found.thread.name if found.thread else ""
         log("error", "a thread ended", thread=name, error=f"{found.exc_type.__name__}: {found.exc_value}")
 
-    threading.excepthook = broke
+    def ignored(found: "sys.UnraisableHookArgs") -> None:
+        log("error", "an error was ignored", error=f"{found.exc_type.__name__}: {found.exc_value}")
+
+    threading.excepthook, sys.unraisablehook = broke, ignored
     logging.captureWarnings(capture=True)
     logging.getLogger().addHandler(records)
     try:
         yield log
+    except BaseException:
+        # What is raised is told by who called this.
+        invocation.console.divert(lambda line: log("error", line))
+        raise
+    else:
+        invocation.console.divert(None)
     finally:
         logging.getLogger().removeHandler(records)
         logging.captureWarnings(capture=False)
-        threading.excepthook = ended
-        invocation.console.divert(None)
+        threading.excepthook, sys.unraisablehook = ended, unraised
 
 
 class _Records(logging.Handler):

@@ -75,6 +75,7 @@ def _register_list(noun: typer.Typer) -> None:
 
         Of a mirror and a store no cluster is needed. Of a cluster its Packages are listed, too.
         """
+        _refuse_two_places(cluster, registry or store)
         place = BundlePlace(registry=registry, store=store, cluster=cluster, kubeconfig=kubeconfig, wanted=kube_version)
         found = run_packages(invocation, transport, trust, registry, lambda *run: find_bundles(invocation, place, *run))
         bundles = [bundle.to_json() for bundle in found.bundles]
@@ -83,6 +84,11 @@ def _register_list(noun: typer.Typer) -> None:
         document: dict[str, Any] = {"bundles": bundles, "installed": _rows(found)}
         show(invocation, form, document, render_listed)
         return 0
+
+
+def _refuse_two_places(cluster: str, elsewhere: str) -> None:
+    if cluster and elsewhere:
+        raise UsageError("--cluster tells how Packages are, --registry and --store what is offered", hint="give one")
 
 
 def _rows(found: "Found") -> list[dict[str, Any]] | None:
@@ -125,10 +131,7 @@ def _register_describe(noun: typer.Typer) -> None:
         conditions and the last Events of its Packages.
         """
         wanted = tuple(names or ())
-        if cluster and (registry or store):
-            raise UsageError(
-                "--cluster tells how Packages are, --registry and --store what is offered", hint="give one"
-            )
+        _refuse_two_places(cluster, registry or store)
         if not cluster and not wanted:
             raise UsageError("no package named", hint="name one or several, or a --cluster for all that it has")
         place = BundlePlace(registry=registry, store=store, wanted=kube_version)
@@ -140,12 +143,18 @@ def _register_describe(noun: typer.Typer) -> None:
                 with open_cluster(invocation, kubeconfig) as access:
                     return {"packages": [], "installed": describe_objects(access, cluster, wanted)}
             from bundlectl.operations.packages import describe_package  # noqa: PLC0415 -- not for --help
+            from bundles.package_bundle import find_package  # noqa: PLC0415 -- not for --help
 
             bundles = find_bundles(invocation, place, request, session).bundles
-            return {
-                "packages": [describe_package(bundle, name) for bundle in bundles for name in wanted],
-                "installed": [],
-            }
+            # What only some of the bundles have is described as those have it.
+            absent = [name for name in wanted if not any(find_package(one.bundle, name) for one in bundles)]
+            packages = [
+                describe_package(one, name)
+                for one in bundles
+                for name in wanted
+                if name in absent or find_package(one.bundle, name)
+            ]
+            return {"packages": packages, "installed": []}
 
         show(invocation, form, run_packages(invocation, transport, trust, registry, work), render_described)
         return 0

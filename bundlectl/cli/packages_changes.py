@@ -1,5 +1,6 @@
 """``bundlectl packages install|upgrade|delete``."""
 
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -28,9 +29,11 @@ from bundlectl.cli.packages_sources import (
     waiting,
 )
 from bundlectl.cli.result import show
-from bundlectl.errors import MissingError, UsageError
+from bundlectl.errors import InterruptError, MissingError, UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from bundlectl.operations.request import SourceRequest
     from bundlectl.operations.session import Session
     from controller.packages_cluster import ClusterAccess
@@ -120,8 +123,20 @@ def _register_install(noun: typer.Typer) -> None:
             if from_
             else partial(_ask, how, asked, cluster, kube_version)
         )
-        show(invocation, form, run_packages(invocation, transport, trust, from_, work), render_installed)
+        with _helm_stopped() if from_ else nullcontext():
+            document = run_packages(invocation, transport, trust, from_, work)
+        show(invocation, form, document, render_installed)
         return 0
+
+
+@contextmanager
+def _helm_stopped() -> "Iterator[None]":
+    """Say what Ctrl-C leaves: helm is no copy of files that nobody sees before it is whole."""
+    try:
+        yield
+    except InterruptError as error:
+        error.hint = "helm was stopped where it was; the same command again goes on from there"
+        raise
 
 
 def _refuse_both(cluster: str, mirror: str) -> None:
@@ -141,7 +156,8 @@ def _ask(
     session: "Session",
 ) -> dict[str, Any]:
     """Write the Package, for a controller to act upon."""
-    from controller.packages_state import ask_for, wait_until_installed  # noqa: PLC0415 -- not for --help
+    from controller.packages_state import ask_for  # noqa: PLC0415 -- not for --help
+    from controller.packages_waiting import wait_until_installed  # noqa: PLC0415 -- not for --help
 
     place = BundlePlace(cluster=cluster, kubeconfig=how.kubeconfig, wanted=kube_version)
     bundle = wanted.only(find_bundles(how.invocation, place, request, session).bundles)
@@ -165,7 +181,7 @@ def _install_from(
     session: "Session",
 ) -> dict[str, Any]:
     """Check everything as a controller does, then let helm install it."""
-    from controller.feed import pull_secret  # noqa: PLC0415 -- not for --help
+    from controller.credentials import pull_secret  # noqa: PLC0415 -- not for --help
     from controller.local import LocalRequest, install_locally, prepare  # noqa: PLC0415 -- not for --help
 
     host = mirror.partition("/")[0]
@@ -192,7 +208,7 @@ def _install_from(
             helm=helm,
             access=access,
             wait=waiting(how.invocation, session, how.seconds) if how.seconds else None,
-            pull_secret=pull_secret(host, credential) if credential else None,
+            pull_secret=partial(pull_secret, host, credential) if credential else None,
         )
     return {"packages": done}
 
@@ -263,8 +279,8 @@ def _told_lacking(invocation: Invocation, document: dict[str, Any]) -> int:
 def _upgrade(
     how: _How, cluster: str, name: str, dry_run: bool, request: "SourceRequest", session: "Session"
 ) -> dict[str, Any]:
-    from controller.packages_state import wait_until_installed  # noqa: PLC0415 -- not for --help
     from controller.packages_upgrade import activate, plan_upgrade  # noqa: PLC0415 -- not for --help
+    from controller.packages_waiting import wait_until_installed  # noqa: PLC0415 -- not for --help
 
     with open_cluster(how.invocation, how.kubeconfig) as access:
         planned = plan_upgrade(access, cluster, name, request=request, session=session)
@@ -285,17 +301,10 @@ def _upgrade(
 
 
 def _previews(how: _How, planned: "Upgrade", access: "ClusterAccess", session: "Session") -> list[dict[str, Any]]:
-    from controller.packages_upgrade import preview  # noqa: PLC0415 -- not for --help
+    from controller.packages_upgrade import preview_all  # noqa: PLC0415 -- not for --help
 
     with installing(how.invocation, how.helm, session) as (helm, fetcher):
-        return [
-            change.to_json(
-                preview(change, planned.controller, fetcher=fetcher, helm=helm, access=access)
-                if change.version
-                else None
-            )
-            for change in planned.changes
-        ]
+        return preview_all(planned, fetcher=fetcher, helm=helm, access=access)
 
 
 def _register_delete(noun: typer.Typer) -> None:
@@ -329,12 +338,13 @@ def _register_delete(noun: typer.Typer) -> None:
         """
         if bool(cluster) == local or (local and not target_namespace):
             raise UsageError(
-                "nothing says whose packages are meant",
+                "--cluster and --local are two ways" if cluster and local else "nothing says whose packages are meant",
                 hint="--cluster NAME, or --local with --target-namespace NAMESPACE",
             )
         how = _How(invocation=invocation, kubeconfig=kubeconfig, helm=helm, seconds=timeout if wait else 0)
         work = partial(_delete, how, tuple(names), cluster, target_namespace)
-        found = run_packages(invocation, TransportOptions(), TrustOptions(), "", work)
+        with _helm_stopped() if local else nullcontext():
+            found = run_packages(invocation, TransportOptions(), TrustOptions(), "", work)
         told = "deleted" if wait or local else "being deleted"
         outcomes = [{"name": name, "outcome": told if was else "was not there"} for name, was in found.items()]
         show(invocation, form, {"packages": outcomes}, render_installed)
@@ -350,9 +360,11 @@ def _delete(
 
             with installing(how.invocation, how.helm, session) as (helm, _fetcher):
                 return uninstall_locally(names, namespace, helm=helm, access=access)
-        from controller.packages_state import delete_packages, wait_until_gone  # noqa: PLC0415 -- not for --help
+        from controller.packages_state import delete_packages  # noqa: PLC0415 -- not for --help
+        from controller.packages_waiting import wait_until_gone  # noqa: PLC0415 -- not for --help
 
         found = delete_packages(access, cluster, names)
         if how.seconds:
-            wait_until_gone(access, cluster, names, waiting(how.invocation, session, how.seconds))
+            there = [name for name, was in found.items() if was]
+            wait_until_gone(access, cluster, there, waiting(how.invocation, session, how.seconds))
         return found

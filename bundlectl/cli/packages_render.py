@@ -15,7 +15,8 @@ __all__ = ["heading", "render_described", "render_installed", "render_listed", "
 def heading(bundle: Mapping[str, Any]) -> str:
     """A bundle in one line."""
     kube = f", Kubernetes {bundle['kubeVersion']}" if bundle["kubeVersion"] else ""
-    signer = f"signed by {bundle['verifiedBy']}" if bundle["verifiedBy"] else f"trust: {bundle['trust']}"
+    is_signed = bundle["trust"] == "signed" and bundle["verifiedBy"]
+    signer = f"signed by {bundle['verifiedBy']}" if is_signed else f"trust: {bundle['trust']}"
     return f"{bundle['name']}{kube}, {signer}, from {bundle['from']}"
 
 

@@ -47,7 +47,7 @@ _Result = TypeVar("_Result")
 
 _LOOK: Final = 0.1
 """Seconds between two looks whether helm is to be stopped."""
-_GRACE: Final = 0.7
+_GRACE: Final = 0.5
 """Seconds that helm gets then to write down that its operation failed, so that the next can begin at once."""
 
 Registry = Annotated[
@@ -93,8 +93,6 @@ class BundlePlace:
         """
         from bundles.plan import Naming  # noqa: PLC0415 -- not for --help
 
-        if "://" in self.registry:
-            raise UsageError(f"{self.registry!r} is a URL", hint="write HOST[:PORT][/PREFIX], without https://")
         return Naming.parse(self.registry)
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from bundlectl.cli.command import option
-from bundlectl.errors import UsageError
+from bundlectl.errors import ContentError, UsageError
 
 if TYPE_CHECKING:
     from bundlectl.operations.packages import FoundBundle
@@ -95,10 +95,9 @@ class WantedPackage:
         """
         from bundlectl.operations.package_objects import generate_package, package_namespace  # noqa: PLC0415
         from bundlectl.operations.packages import choose_version  # noqa: PLC0415 -- not for --help
-        from controller.configuration import check_config  # noqa: PLC0415 -- not for --help
+        from controller.configuration import check_config, read_config  # noqa: PLC0415 -- not for --help
 
         known, chosen = choose_version(bundle.bundle, self.package, self.version)
-        check_config(self.values, chosen.schema, origin=f"{known.name} {chosen.name}")
         document = generate_package(
             known.name,
             name=self.name,
@@ -107,6 +106,9 @@ class WantedPackage:
             target_namespace=self.namespace,
             values=self.values,
         )
+        # As a controller will read it.
+        values = read_config(document["spec"].get("config", ""), origin=self.name)
+        check_config(values, chosen.schema, origin=f"{known.name} {chosen.name}")
         return document, chosen
 
 
@@ -137,5 +139,9 @@ def read_values(pairs: tuple[str, ...], path: Path | None) -> dict[str, Any]:
         from bundles.sources.local import read_local  # noqa: PLC0415 -- not for --help
         from controller.configuration import read_config  # noqa: PLC0415 -- not for --help
 
-        base = read_config(read_local(path, limit=_VALUES_LIMIT).decode("utf-8", "replace"), origin=str(path))
+        try:
+            text = read_local(path, limit=_VALUES_LIMIT).decode()
+        except UnicodeDecodeError as error:
+            raise ContentError("is not UTF-8", artifact=str(path), hint="save it as UTF-8") from error
+        base = read_config(text, origin=str(path))
     return put_together(pairs, base=base)

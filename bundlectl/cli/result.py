@@ -31,9 +31,9 @@ def show(
     if form.output == Format.JSON:
         invocation.console.document(document)
     elif form.output == DocumentFormat.YAML:
-        import yaml  # noqa: PLC0415 -- not for --help
+        from bundles.goyaml import write_yaml  # noqa: PLC0415 -- not for --help
 
-        invocation.console.text(yaml.safe_dump(document, sort_keys=False, allow_unicode=True).rstrip("\n"))
+        invocation.console.text(write_yaml(document).rstrip("\n"))
     else:
         invocation.console.text(render(_lined(document)))
 

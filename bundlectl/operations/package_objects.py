@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from copy import deepcopy
 from typing import TYPE_CHECKING, Any, Final
 
-import yaml
-
 from bundlectl.errors import UsageError
+from bundles.goyaml import write_yaml
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -95,7 +95,7 @@ def generate_package(
     if target_namespace:
         spec["targetNamespace"] = object_name(target_namespace, "namespace")
     if values:
-        spec["config"] = yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
+        spec["config"] = write_yaml(values)
     return {
         "apiVersion": _API_VERSION,
         "kind": "Package",
@@ -122,6 +122,8 @@ def read_values(pairs: Iterable[str], *, base: Mapping[str, Any] | None = None) 
     values = deepcopy(dict(base or {}))
     for pair in pairs:
         key, equals, text = pair.partition("=")
+        if not _is_text(pair):
+            raise UsageError(f"--set {key[:200]!a}: it is not UTF-8", hint="or use --values FILE")
         parts = [part.replace("\\", "") for part in _PART.findall(key)]
         if not equals or not parts or ".".join(_PART.findall(key)) != key:
             raise UsageError(f"--set {key[:200]!r} is not of the form KEY=VALUE", hint="write --set replicas=2")
@@ -129,15 +131,31 @@ def read_values(pairs: Iterable[str], *, base: Mapping[str, Any] | None = None) 
     return values
 
 
+def _is_text(pair: str) -> bool:
+    """Whether it is: what arguments have that is not UTF-8 comes as halves of pairs, which nobody can write."""
+    try:
+        pair.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def _read_value(text: str, key: str) -> Any:  # noqa: ANN401 -- whatever JSON can say
     if text in ("true", "false", "null") or _INTEGER.fullmatch(text) or text[:1] in ("{", "[", '"'):
         try:
-            return json.loads(text)
+            return json.loads(text, parse_float=_finite, parse_constant=_finite)
         except (ValueError, RecursionError) as error:
             raise UsageError(
                 f"--set {key[:200]!r}: the value is not JSON, as its beginning says", hint="or use --values FILE"
             ) from error
     return text
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text} is no number of JSON")
+    return value
 
 
 def _place(values: dict[str, Any], parts: list[str], value: object, key: str) -> None:

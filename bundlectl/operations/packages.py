@@ -14,6 +14,7 @@ from bundlectl.operations.admitting import admit
 from bundlectl.operations.gathering import gather
 from bundlectl.operations.locking import lock_sources
 from bundlectl.operations.rooting import Rooting
+from bundles.coverage import covers
 from bundles.document import parse_document
 from bundles.package_bundle import BundleName, find_package, find_version
 from bundles.package_requires import decode_schema
@@ -28,25 +29,33 @@ if TYPE_CHECKING:
     from bundlectl.operations.request import SourceRequest
     from bundlectl.operations.session import Session
     from bundles.artifact import TrustLevel
+    from bundles.document import Document
     from bundles.plan import Naming
     from bundles.schema.package_bundle import BundledPackage, PackageVersion
     from mirror.oci.digest import Digest
 
 __all__ = [
+    "NAME_THE_KEY",
     "FoundBundle",
     "PackagePlace",
     "bundles_in_registry",
     "bundles_in_store",
+    "check_digests",
     "choose_version",
     "describe_package",
     "hold_to_policies",
     "is_wanted",
     "package_places",
+    "trust_of_digests",
 ]
 
 _KUBE_VERSION: Final = re.compile(r"v?([1-9][0-9]{0,2})[.-]([1-9][0-9]{0,3})", re.ASCII)
 _LATEST: Final = re.compile(r"v([1-9][0-9]{0,2}-[1-9][0-9]{0,3})-latest", re.ASCII)
 _SHOWN: Final = 10
+NAME_THE_KEY: Final = "of a bundle of your own name the key: --verify KEY; or --verify off, which is told"
+"""What to do where AWS's key was expected, and did not sign a bundle."""
+_SIGNED: Final = ("spec.packages[].source.versions[]", "spec.packages[].source.versions[].images[]")
+"""Whose digests a signature must be over: a bundle says itself what is left out of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +68,7 @@ class PackagePlace:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FoundBundle:
-    """A bundle, believed as far as ``trust`` says; ``raw`` is the document as it was signed.
+    """A bundle, its digests believed as far as ``trust`` says; ``raw`` is the document as it was signed.
 
     ``origin`` is the registry's ``HOST/PATH``, or the store. ``place`` is None out of a store.
     """
@@ -105,6 +114,36 @@ class FoundBundle:
                 for package in self.bundle.spec.packages
             ],
         }
+
+
+def trust_of_digests(trust: TrustLevel, document: Document) -> TrustLevel:
+    """How far the digests in a bundle are believed: its signature may leave them out, and then holds for any others.
+
+    Args:
+        trust: of the document.
+        document: the bundle.
+    """
+    if trust == "signed" and not all(covers("PackageBundle", document.root, path) for path in _SIGNED):
+        return "declared"
+    return trust
+
+
+def check_digests(trust: TrustLevel, *, name: str) -> None:
+    """Refuse to install from a bundle whose digests anybody may have written.
+
+    Args:
+        trust: as `trust_of_digests` says it.
+        name: of the bundle.
+
+    Raises:
+        VerificationError: its signature leaves them out.
+    """
+    if trust == "declared":
+        raise VerificationError(
+            "its signature leaves out the digests of charts or images",
+            artifact=name,
+            hint="sign it again, and exclude nothing below spec.packages[].source.versions",
+        )
 
 
 def package_places(target: Naming) -> tuple[PackagePlace, ...]:
@@ -199,7 +238,7 @@ def _read(request: SourceRequest, place: PackagePlace, name: str, session: Sessi
         gathered = gather(asked, session, follow=False)
     except VerificationError as error:
         if request.belief.mode == "aws":
-            error.hint = "of a bundle of your own name the key: --verify KEY; or --verify off, which is told"
+            error.hint = NAME_THE_KEY
         raise
     gathered = admit(request.policies, gathered, asked, session) if request.policies else gathered
     (entry,) = gathered.documents
@@ -210,7 +249,7 @@ def _read(request: SourceRequest, place: PackagePlace, name: str, session: Sessi
         bundle=model,
         raw=entry.verified.document.raw,
         digest=entry.verified.document.digest,
-        trust=entry.verified.trust,
+        trust=trust_of_digests(entry.verified.trust, entry.verified.document),
         verified_by=entry.verified.verified_by,
         origin=place.charts,
         place=place,
@@ -260,7 +299,7 @@ def bundles_in_store(
                         bundle=model,
                         raw=raw,
                         digest=manifest.digest,
-                        trust=manifest.trust,
+                        trust=trust_of_digests(manifest.trust, document),
                         verified_by=manifest.verified_by,
                         origin=store,
                     )
@@ -352,7 +391,7 @@ def _values(version: PackageVersion, origin: str) -> list[dict[str, Any]]:
     if not isinstance(properties, dict):
         return []
     required = schema.get("required")
-    needed = set(required) if isinstance(required, list) else set()
+    needed = {name for name in required if isinstance(name, str)} if isinstance(required, list) else set()
     return [
         {
             "name": name,

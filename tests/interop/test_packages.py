@@ -7,7 +7,6 @@ import json
 import signal
 import subprocess
 from contextlib import suppress
-from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,44 +20,17 @@ from controller.crds import load_definitions
 from controller.observing import LOCATION
 from controller.reconcile import FINALIZER
 from tests.interop.cluster import cluster_in, define, wait_for
-from tests.interop.content import write_layout
-from tests.interop.programs import Program, bundlectl, docker_registry, free_port, provided, running
-from tests.interop.workloads import UNREADY, write_workload_chart
+from tests.interop.packages_mirror import BASE, NAMESPACE, Mirror, mirror_in
+from tests.interop.programs import Program, bundlectl, free_port, provided, running
+from tests.interop.workloads import write_workload_chart
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tests.interop.cluster import Cluster
 
-NAMESPACE = "site/eks-anywhere"
-BASE = "base-system"
-"""Where the chart of what others need says that it goes."""
 API = "/apis/packages.eks.amazonaws.com/v1alpha1/namespaces"
-SCHEMA = {"type": "object", "properties": {"replicas": {"type": "integer", "minimum": 0}}, "required": []}
 
-
-HOOK = """\
-{{ if .Values.stuck }}
-apiVersion: batch/v1
-kind: Job
-metadata:
-  name: stuck
-  annotations: {helm.sh/hook: "pre-install,pre-upgrade", helm.sh/hook-delete-policy: before-hook-creation}
-spec:
-  template:
-    metadata: {annotations: {bundlectl.test/stays-unready: "yes"}}
-    spec: {restartPolicy: Never, containers: [{name: stuck, image: none.example/none}]}
-{{ end }}
-"""
-"""A hook that helm waits for in vain."""
-
-WIDE = """\
-apiVersion: rbac.authorization.k8s.io/v1
-kind: ClusterRole
-metadata: {name: "{{ .Release.Name }}-{{ .Release.Namespace }}"}
-rules: [{apiGroups: [""], resources: [nodes], verbs: [get]}]
-"""
-"""What has no namespace, called as charts call it."""
 
 POLICY = """\
 apiVersion: bundlectl.dev/v1alpha1
@@ -78,22 +50,6 @@ BUNDLE = {
 """Without a signature."""
 
 
-@dataclass(frozen=True)
-class Mirror:
-    """A registry with two bundles; the newer one has a greeter that never gets ready."""
-
-    host: str
-    key: Path
-
-    @property
-    def target(self) -> str:
-        return f"{self.host}/site"
-
-    @property
-    def trusted(self) -> tuple[str, ...]:
-        return ("--verify", f"{self.key}.pub")
-
-
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("packages")
@@ -109,45 +65,8 @@ def site(place: Path) -> Iterator[Cluster]:
 
 @pytest.fixture(scope="module")
 def mirror(place: Path) -> Iterator[Mirror]:
-    home = place / "home"
-    home.mkdir()
-    helm = Program(provided("helm3"), home, (), {f"HELM_{name}_HOME": str(home / name) for name in ("CACHE", "CONFIG")})
-    crane, ours = Program(provided("crane"), home, ("--insecure",)), bundlectl(home)
-    with docker_registry(place / "registry") as host:
-        image = f"{host}/{NAMESPACE}/tools/greeter:v2"
-        write_layout(place / "image", seed=1)
-        crane.run("push", "--index", place / "image", image)
-        for version, more in (("1.0.0", {}), ("1.1.0", {"replicas": 2}), ("2.0.0", {"annotations": UNREADY})):
-            needs = {} if version == "2.0.0" else {"dependencies": ["base"]}
-            _push(helm, place, write_workload_chart(place, "greeter", version, image=image, **more), host, needs)
-        base = write_workload_chart(place, "base", "3.0.0", image=image, defaultNamespace=BASE)
-        (base / "templates" / "wide.yaml").write_text(WIDE)
-        _push(helm, place, base, host, {})
-        key = home / "site.key"
-        ours.run("keys", "generate", key)
-        for name, version in (("v1-33-1", "1.0.0"), ("v1-33-2", "1.1.0"), ("v1-33-3", "2.0.0")):
-            given, bundle = home / "input.yaml", home / f"{name}.yaml"
-            projects = [
-                {"name": package, "repository": package, "versions": [{"name": wanted}]}
-                for package, wanted in (("greeter", version), ("base", "3.0.0"))
-            ]
-            described = {"name": name, "kubernetesVersion": "1.33", "packages": [{"projects": projects}]}
-            given.write_text(yaml.safe_dump(described))
-            where = f"{host}/{NAMESPACE}"
-            ours.run("package-bundle", "build", given, "--registry", where, "--key", key, "--out", bundle)
-            ours.run("package-bundle", "push", bundle, "--to", f"{host}/site", "--verify", f"{key}.pub")
-        yield Mirror(host, key)
-
-
-def _push(helm: Program, folder: Path, chart: Path, host: str, needs: dict[str, Any]) -> None:
-    (chart / "templates" / "hook.yaml").write_text(HOOK)
-    (chart / "values.schema.json").write_text(json.dumps(SCHEMA))
-    if needs:
-        (chart / "requires.yaml").write_text(yaml.safe_dump({"kind": "Requires", "spec": needs}))
-    helm.run("package", chart, "--destination", folder / "packed")
-    for archive in (folder / "packed").iterdir():
-        helm.run("push", archive, f"oci://{host}/{NAMESPACE}", "--plain-http")
-        archive.unlink()
+    with mirror_in(place) as started:
+        yield started
 
 
 @pytest.fixture
@@ -256,6 +175,8 @@ def test_an_installation_that_is_stopped_stops_helm_and_the_same_command_goes_on
         wait_for(lambda: site.get(f"/apis/batch/v1/namespaces/{target}/jobs/stuck"), "helm waits for the hook")
         process.send_signal(signal.SIGINT)
         assert process.wait(timeout=5) == 130
+        assert process.stderr is not None
+        assert b"helm was stopped where it was; the same command again goes on" in process.stderr.read()
     assert not [path for path in Path("/proc").glob("[0-9]*/cmdline") if target.encode() in _read(path)]
     assert ours.run(*install, "--wait") == f"base 3.0.0 in {target}: installed\n"
     assert deployment(site, target, "base")["status"]["availableReplicas"] == 1
@@ -304,7 +225,7 @@ def cluster_name(site: Cluster, target: str) -> Iterator[str]:
         "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations/bundlectl-controller",
         f"{API}/eksa-packages/packagebundlecontrollers/{name}",
         f"/api/v1/namespaces/eksa-packages-{name}",
-        "/api/v1/namespaces/eksa-packages/secrets/registry-mirror-cred",
+        *(f"/api/v1/namespaces/eksa-packages/secrets/registry-mirror-{one}" for one in ("cred", "secret")),
         *(f"{API}/eksa-packages/packagebundles/v1-33-{number}" for number in (1, 2, 3)),
         *(f"/apis/apps/v1/namespaces/eksa-packages/deployments/{one}" for one in CONTROLLERS.values()),
     ):
@@ -394,19 +315,42 @@ def test_the_chart_installs_what_the_manifests_say(ours: Program, helm: Program,
     assert (refused.returncode, "install it with --namespace eksa-packages" in refused.stderr) == (1, True)
 
 
+def test_an_upgrade_of_the_chart_takes_nothing_away_of_what_the_controller_filled(
+    ours: Program, helm: Program, tmp_path: Path
+) -> None:
+    chart = tmp_path / "chart.tgz"
+    ours.run("controller", "manifests", "--chart", chart)
+    with cluster_in(tmp_path / "cluster") as cluster:
+        where = ("--kubeconfig", cluster.kubeconfig, "--namespace", "eksa-packages")
+        set_to = ("--set", "clusterName=site", "--set")
+        helm.run("install", "bundlectl", chart, *where, "--create-namespace", *set_to, "image=none.example/none:1")
+        secret = "/api/v1/namespaces/eksa-packages/secrets/bundlectl-webhook-tls"
+        hooks = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations/bundlectl-controller"
+        cluster.call("PUT", secret, {**cluster.get(secret), "data": {"tls.crt": "eA=="}})
+        configuration = cluster.get(hooks)
+        authority = base64.b64encode((cluster.authority).read_bytes()).decode()
+        for hook in configuration["webhooks"]:
+            hook["clientConfig"]["caBundle"] = authority
+        cluster.call("PUT", hooks, configuration)
+        helm.run("upgrade", "bundlectl", chart, *where, *set_to, "image=none.example/none:2")
+        running = cluster.get("/apis/apps/v1/namespaces/eksa-packages/deployments/bundlectl-controller")
+        assert running["spec"]["template"]["spec"]["containers"][0]["image"] == "none.example/none:2"
+        assert cluster.get(secret)["data"] == {"tls.crt": "eA=="}
+        assert {hook["clientConfig"].get("caBundle") for hook in cluster.get(hooks)["webhooks"]} == {authority}
+
+
 def test_each_cluster_and_registry_keeps_its_credentials_when_another_is_fed(
     ours: Program, mirror: Mirror, site: Cluster, cluster_name: str, target: str
 ) -> None:
     install_controller(ours, site, cluster_name, "aws")
     kept = {"auths": {"other.example": {"auth": "a2VwdA=="}}}
     data = {"config.json": json.dumps(kept), ".dockerconfigjson": json.dumps(kept), "other_ca.crt": "theirs"}
-    held = {
-        "apiVersion": "v1",
-        "kind": "Secret",
-        "metadata": {"name": "registry-mirror-cred", "namespace": "eksa-packages"},
-        "stringData": data,
-    }
-    site.call("POST", "/api/v1/namespaces/eksa-packages/secrets", held)
+    data |= {f"{cluster_name}_insecure": "true", f"{cluster_name}_ca.crt": "of the registry before"}
+    before = {"ENDPOINT": "other.example", "USERNAME": "robot", "PASSWORD": "secret", "INSECURE": "true"}
+    # Not applied but written, as AWS's do it: to apply something else takes nothing of it away.
+    for name, written in (("registry-mirror-cred", data), ("registry-mirror-secret", before)):
+        held = {"metadata": {"name": name, "namespace": "eksa-packages"}, "stringData": written}
+        site.call("POST", "/api/v1/namespaces/eksa-packages/secrets", held)
     feed = ("controller", "feed", "--registry", mirror.target, "--cluster", cluster_name, *mirror.trusted)
     ours.run(*feed, "--bundle-version", "v1-33-1")
     package = {"packageName": "greeter", "targetNamespace": target}
@@ -415,10 +359,16 @@ def test_each_cluster_and_registry_keeps_its_credentials_when_another_is_fed(
     site.apply({**ours_to_be, "metadata": {"name": "greeter", "namespace": where}})
     ours.run(*feed, "--bundle-version", "v1-33-1")
     pulls = site.get(f"/api/v1/namespaces/{target}/secrets/registry-mirror-cred")
-    assert json.loads(base64.b64decode(pulls["data"][".dockerconfigjson"])) == kept
+    assert json.loads(base64.b64decode(pulls["data"][".dockerconfigjson"])) == {"auths": {}}, "those of others"
     found = site.get("/api/v1/namespaces/eksa-packages/secrets/registry-mirror-cred")
     opened = {name: base64.b64decode(value).decode() for name, value in found["data"].items()}
     assert (found["type"], opened["other_ca.crt"], json.loads(opened["config.json"])) == ("Opaque", "theirs", kept)
+    assert not any(name.startswith(cluster_name) for name in opened)
+    path = "/api/v1/namespaces/eksa-packages/secrets/registry-mirror-secret"
+    reached = {name: base64.b64decode(value).decode() for name, value in site.get(path)["data"].items()}
+    assert reached == {
+        "ENDPOINT": mirror.host, "USERNAME": "", "PASSWORD": "", "CACERTCONTENT": "", "INSECURE": "false"
+    }  # fmt: skip
 
 
 def test_a_newer_bundle_is_fed_without_the_login_being_given_again(
@@ -504,6 +454,9 @@ def test_a_package_is_asked_for_and_an_upgrade_shows_what_it_would_change(
     back = ours.attempt("packages", "upgrade", *where, "--bundle-version", "v1-33-1")
     assert (back.returncode, "is older than v1-33-2, which is active" in back.stderr) == (3, True)
 
+    for wrong in ("", ".", f"../../eksa-packages-{cluster_name}"):
+        refused = ours.attempt("packages", "delete", wrong, "--cluster", cluster_name)
+        assert (refused.returncode, "nothing was deleted" in refused.stderr) == (2, True), refused.stderr
     told = ours.run("packages", "describe", "greeter", "--cluster", cluster_name)
     assert told.startswith(f"greeter: greeter in {target}\n  state   not seen by a controller yet\n")
     assert ours.run("packages", "delete", "greeter", "--cluster", cluster_name, "--wait") == "greeter deleted\n"
@@ -529,7 +482,69 @@ def test_what_is_bound_for_a_package_lets_its_account_install_its_chart(
     foreign = with_helm.attempt("packages", "delete", "greeter", "--local", "--target-namespace", target)
     told = "was not installed by packages install --from"
     assert (foreign.returncode, told in foreign.stderr) == (3, True), foreign.stderr
-    assert deployment(site, target)
+    local = ("packages", "install", "greeter", "--from", mirror.target, "--target-namespace", target, *mirror.trusted)
+    taken = with_helm.attempt(*local)
+    assert (taken.returncode, told in taken.stderr) == (3, True), taken.stderr
+    assert deployment(site, target)["metadata"]["labels"]["chart-version"] == "1.0.0"
+    with pytest.raises(ApiException, match="not found"):
+        deployment(site, BASE, "base")
+
+
+def test_without_a_controller_a_login_is_added_to_those_that_a_namespace_has(
+    with_helm: Program, mirror: Mirror, site: Cluster, target: str
+) -> None:
+    secrets = f"/api/v1/namespaces/{target}/secrets"
+    held = json.dumps({"auths": {"other.example": {"auth": "a2VwdA=="}}})
+    metadata, kind = {"name": "registry-mirror-cred"}, "kubernetes.io/dockerconfigjson"
+    site.call("POST", secrets, {"metadata": metadata, "type": kind, "stringData": {".dockerconfigjson": held}})
+    install = ("packages", "install", "base", "--from", mirror.target, "--target-namespace", target, *mirror.trusted)
+    given = subprocess.run(
+        [with_helm.path, *install, "--username", "robot", "--password-stdin"],
+        input="secret\n",
+        text=True,
+        env=with_helm.variables(),
+        capture_output=True,
+        check=False,
+    )
+    assert given.returncode == 0, given.stderr
+    found = site.get(f"{secrets}/registry-mirror-cred")["data"][".dockerconfigjson"]
+    assert sorted(json.loads(base64.b64decode(found))["auths"]) == sorted([mirror.host, "other.example"])
+    pods = deployment(site, target, "base")["spec"]["template"]["spec"]
+    assert pods["imagePullSecrets"] == [{"name": "registry-mirror-cred"}]
+
+
+def test_packages_of_a_workload_cluster_are_looked_at_there_before_an_upgrade(
+    with_helm: Program, mirror: Mirror, site: Cluster, cluster_name: str, target: str
+) -> None:
+    ours, field = with_helm, f"{cluster_name}-field"
+    install_controller(ours, site, cluster_name, "bundlectl")
+    where = ("--cluster", field, *mirror.trusted)
+    site.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "eksa-system"}})
+    feed = ("controller", "feed", "--registry", mirror.target, *where, "--management-cluster", cluster_name)
+    ours.run(*feed, "--bundle-version", "v1-33-1")
+    ours.run("packages", "install", "greeter", *where, "--target-namespace", target)
+    access = json.loads(site.kubeconfig.read_text())
+    place = access["clusters"][0]["cluster"]
+    authority = Path(place.pop("certificate-authority")).read_bytes()
+    place["certificate-authority-data"] = base64.b64encode(authority).decode()
+    path = "/api/v1/namespaces/eksa-system/secrets"
+    upgrade = ("packages", "upgrade", *where, "--bundle-version", "v1-33-2", "--dry-run")
+    for token, code, told in (
+        ("none", 1, f"the Secret eksa-system/{field}-kubeconfig"),
+        (access["users"][0]["user"]["token"], 0, ""),
+    ):
+        access["users"][0]["user"]["token"] = token
+        metadata = {"name": f"{field}-kubeconfig", "namespace": "eksa-system"}
+        secret = {"apiVersion": "v1", "kind": "Secret", "metadata": metadata}
+        site.apply({**secret, "stringData": {"value": json.dumps(access)}})
+        shown = ours.attempt(*upgrade)
+        assert (shown.returncode, told in shown.stderr) == (code, True), shown.stderr
+    assert "+++ b/Deployment/greeter" in shown.stdout
+    site.call("DELETE", f"{path}/{field}-kubeconfig")
+    absent = ours.attempt(*upgrade)
+    assert (absent.returncode, "nothing else says how to reach" in absent.stderr) == (4, True), absent.stderr
+    site.call("DELETE", f"{API}/eksa-packages/packagebundlecontrollers/{field}")
+    site.call("DELETE", f"/api/v1/namespaces/eksa-packages-{field}")
 
 
 def test_the_controller_does_what_is_asked_with_no_more_rights_than_are_printed(
@@ -611,8 +626,11 @@ def test_a_dry_run_for_a_workload_cluster_shows_what_would_be_applied_for_it(
     feed = ("controller", "feed", "--registry", mirror.target, "--cluster", f"{cluster_name}-field", *mirror.trusted)
     feed = (*feed, "--bundle-version", "v1-33-1")
     site.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "eksa-system"}})
-    printed = yaml.safe_load_all(ours.run(*feed, "--management-cluster", cluster_name, "--dry-run"))
+    printed = list(yaml.safe_load_all(ours.run(*feed, "--management-cluster", cluster_name, "--dry-run")))
     shown = [(item["kind"], item["metadata"].get("namespace"), item["metadata"]["name"]) for item in printed]
+    for secret in (item for item in printed if item["kind"] == "Secret"):
+        with pytest.raises(ApiException, match="illegal base64"):  # or what is there would be overwritten with a word
+            site.apply(secret)
     assert ("Role", "eksa-system", f"bundlectl-controller-{cluster_name}-field") in shown
     applied = ours.document(*feed, "-o", "json")["objects"]
     # The controller's key is not among the objects of a dry run.

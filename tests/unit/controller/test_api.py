@@ -245,6 +245,10 @@ def test_a_token_of_a_file_is_read_again(
         token.unlink()
         with pytest.raises(ClusterError):
             opened.get("/good")
+        for half in ("tokenFile: [", "tokenFile", "- tokenFile"):
+            kubeconfig.write_text(half)
+            with pytest.raises(ClusterError, match="there is no token"):
+                opened.get("/good")
     assert [headers["authorization"] for _, _, headers in asked] == ["Bearer first", "Bearer second"]
 
 

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bundlectl.errors import MissingError
+from bundlectl.errors import ContentError, MissingError
 from bundlectl.operations import Session
 from bundles.helm.archive import read_chart_file
-from controller.charts import ChartFetcher, default_namespace
+from bundles.schema.package_bundle import PackageImage, PackageVersion
+from controller.charts import ChartFetcher, default_namespace, missing_images
 from tests.unit.bundlectl.operations.packages import PackageSite
 
 if TYPE_CHECKING:
@@ -29,6 +30,19 @@ def test_a_chart_says_what_it_is_called_and_where_it_wants_to_be(site: PackageSi
         chart = ChartFetcher(session, tmp_path / "charts").fetch(f"{site.packages}/tools/greeter", digest)
     assert (read_chart_file(chart).name, default_namespace(chart)) == ("greeter", "greetings")
     assert chart.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("name", ["../x", "a b", "", "x:y", "X"])
+def test_a_repository_that_cannot_be_one_is_the_fault_of_the_bundle(
+    site: PackageSite, tmp_path: Path, name: str
+) -> None:
+    digest = site.chart("greeter", "1.0.0")
+    version = PackageVersion(name="1", digest=digest, images=(PackageImage(repository=name, digest=digest),))
+    with Session() as session:
+        with pytest.raises(ContentError, match="is not a repository name"):
+            ChartFetcher(session, tmp_path / "charts").fetch(f"{site.packages}/{name}", digest)
+        with pytest.raises(ContentError, match="is not a repository name"):
+            missing_images(session, site.packages, version)
 
 
 def test_a_kept_chart_that_is_not_what_was_verified_any_more_is_fetched_again(

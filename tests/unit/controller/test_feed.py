@@ -10,20 +10,13 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
+from bundlectl.errors import ContentError
 from bundlectl.operations.packages import FoundBundle, PackagePlace
+from bundles.aws_keys import aws_key
 from bundles.document import parse_document
 from bundles.schema import parse_model
 from controller.configuration import aws_values_for
-from controller.feed import (
-    Feed,
-    _leads_somewhere,
-    _let_go,
-    feed_objects,
-    found_controllers,
-    hide_secrets,
-    pull_secret,
-    with_held,
-)
+from controller.feed import Feed, _leads_somewhere, _let_go, feed, feed_objects, found_controllers
 from controller.packages_state import Wait
 from controller.packages_upgrade import diff_manifests
 from controller.reconcile import FINALIZER
@@ -51,8 +44,8 @@ spec:
 """
 
 
-@pytest.fixture
-def wanted() -> Feed:
+def feed_of_a_site() -> Feed:
+    """What a cluster is fed with, without a login."""
     document = parse_document(BUNDLE, origin="bundle")
     place = PackagePlace("harbor.example:8443/eks/eks-anywhere", "harbor.example:8443/eks/images")
     bundle = FoundBundle(
@@ -65,6 +58,11 @@ def wanted() -> Feed:
         place=place,
     )
     return Feed(cluster="site", registry="harbor.example:8443", place=place, bundle=bundle)
+
+
+@pytest.fixture
+def wanted() -> Feed:
+    return feed_of_a_site()
 
 
 LOGIN = Credential("robot$eks", "p:äss")
@@ -90,65 +88,6 @@ def test_charts_and_images_may_lie_in_two_places(wanted: Feed) -> None:
     }
 
 
-def test_credentials_and_authority_are_written_as_awss_controller_reads_them(wanted: Feed) -> None:
-    found = secrets_of(feed_objects(replace(wanted, credential=LOGIN, authorities="PEM", skip_verify=True), "aws"))
-    assert found["eksa-packages", "registry-mirror-secret"] == {
-        "ENDPOINT": "harbor.example:8443",
-        "USERNAME": "robot$eks",
-        "PASSWORD": "p:äss",
-        "CACERTCONTENT": "PEM",
-        "INSECURE": "true",
-    }
-    assert found["eksa-packages-site", "registry-mirror-secret"] == found["eksa-packages", "registry-mirror-secret"]
-    shared = found["eksa-packages", "registry-mirror-cred"]
-    assert (shared["site_ca.crt"], shared["site_insecure"]) == ("PEM", "true")
-    assert shared["config.json"] == shared[".dockerconfigjson"]
-    login = json.loads(shared["config.json"])["auths"]["harbor.example:8443"]
-    assert base64.b64decode(login["auth"]).decode() == "robot$eks:p:äss"
-    assert list(found["eksa-packages-site", "registry-mirror-cred"]) == [".dockerconfigjson"]
-
-
-def test_what_other_clusters_and_registries_have_stays_and_ones_own_is_renewed(wanted: Feed) -> None:
-    (held,) = (
-        item
-        for item in feed_objects(
-            replace(wanted, cluster="other", credential=LOGIN, authorities="OLD", skip_verify=True)
-        )
-        if (item["metadata"].get("namespace"), item["metadata"]["name"]) == ("eksa-packages", "registry-mirror-cred")
-    )
-    elsewhere = replace(wanted, registry="second.example", credential=Credential("a", "b"))
-    shared = secrets_of(feed_objects(elsewhere, held=held))["eksa-packages", "registry-mirror-cred"]
-    assert (shared["other_ca.crt"], shared["other_insecure"]) == ("OLD", "true")
-    assert set(json.loads(shared["config.json"])["auths"]) == {"harbor.example:8443", "second.example"}
-    again = replace(wanted, cluster="other", authorities="NEW")
-    renewed = secrets_of(feed_objects(again, held=held))["eksa-packages", "registry-mirror-cred"]
-    assert renewed["other_ca.crt"] == "NEW"
-    assert "other_insecure" not in renewed
-    assert set(json.loads(renewed["config.json"])["auths"]) == {"harbor.example:8443"}
-
-
-def mirror_secret(wanted: Feed) -> dict[str, Any]:
-    return next(item for item in feed_objects(wanted) if item["metadata"]["name"] == "registry-mirror-secret")
-
-
-def test_login_and_authority_stay_when_a_newer_bundle_is_fed_without_them(wanted: Feed) -> None:
-    first = replace(wanted, credential=LOGIN, authorities="PEM\n", skip_verify=True)
-    again = with_held(wanted, mirror_secret(first))
-    assert feed_objects(again) == feed_objects(replace(first, skip_verify=False))
-    newer = with_held(replace(wanted, credential=Credential("a", "b"), authorities="NEW"), mirror_secret(first))
-    assert (newer.credential, newer.authorities) == (Credential("a", "b"), "NEW")
-
-
-@pytest.mark.parametrize("held", [None, {}, {"data": {"ENDPOINT": "!"}}])
-def test_another_registry_is_not_given_the_password_of_the_one_before(
-    wanted: Feed, held: dict[str, Any] | None
-) -> None:
-    before = mirror_secret(replace(wanted, credential=LOGIN, authorities="PEM"))
-    elsewhere = replace(wanted, registry="second.example")
-    assert with_held(elsewhere, before) == elsewhere
-    assert with_held(wanted, held) == wanted
-
-
 def test_a_workload_cluster_that_is_fed_leaves_the_mirror_of_the_others_alone(wanted: Feed) -> None:
     objects = feed_objects(replace(wanted, credential=LOGIN, management="mgmt"))
     found = secrets_of(objects)
@@ -161,31 +100,9 @@ def test_a_workload_cluster_that_is_fed_leaves_the_mirror_of_the_others_alone(wa
     assert feed_objects(replace(wanted, management="site")) == feed_objects(wanted)
 
 
-@pytest.mark.parametrize(
-    "damaged", ["", "!", base64.b64encode(b"[]").decode(), base64.b64encode(b'{"auths": 1}').decode()]
-)
-def test_logins_that_are_damaged_are_replaced(wanted: Feed, damaged: str) -> None:
-    objects = feed_objects(replace(wanted, credential=LOGIN), held={"data": {"config.json": damaged}})
-    shared = secrets_of(objects)["eksa-packages", "registry-mirror-cred"]
-    assert set(json.loads(shared["config.json"])["auths"]) == {"harbor.example:8443"}
-
-
-def test_no_password_is_left_where_secrets_are_hidden(wanted: Feed) -> None:
-    shown = hide_secrets(feed_objects(replace(wanted, credential=LOGIN)))
-    encoded = base64.b64encode(LOGIN.password.encode()).decode()
-    assert encoded not in json.dumps(shown)
-    assert LOGIN.password not in repr(replace(wanted, credential=LOGIN))
-    assert set(secrets_of(shown)["eksa-packages", "registry-mirror-secret"].values()) == {"(hidden)"}
-
-
 def test_awss_controller_gets_no_account_that_it_would_not_use(wanted: Feed) -> None:
     kinds = {which: {item["kind"] for item in feed_objects(wanted, which)} for which in ("bundlectl", "aws")}
     assert kinds["bundlectl"] - kinds["aws"] == {"ServiceAccount", "Role", "RoleBinding"}
-
-
-def test_the_pull_secret_is_dockers(wanted: Feed) -> None:
-    made = pull_secret(wanted.registry, LOGIN)
-    assert (made["type"], list(made["data"])) == ("kubernetes.io/dockerconfigjson", [".dockerconfigjson"])
 
 
 def test_the_bundle_is_applied_with_the_texts_that_were_signed(wanted: Feed) -> None:
@@ -240,6 +157,227 @@ class Cluster:
 def package(name: str, namespace: str, *finalizers: str, **more: str) -> dict[str, Any]:
     metadata = {"name": name, "namespace": namespace, "resourceVersion": "5", "finalizers": list(finalizers), **more}
     return {"metadata": metadata, "spec": {"packageName": name}}
+
+
+class Held:
+    """A cluster that has objects; one of them may be made by somebody else while it is looked for."""
+
+    def __init__(self, *objects: dict[str, Any], deployment: str, own: str = "mgmt") -> None:
+        self.objects = {self.key(item): item for item in objects}
+        self.made_meanwhile: dict[str, Any] | None = None
+        self.applied: list[dict[str, Any]] = []
+        self.refusing: dict[str, int] = {}
+        self.version = "1.33"
+        environment = [{"name": "CLUSTER_NAME", "value": own}]
+        self.deployment: dict[str, Any] = {
+            "kind": "Deployment",
+            "metadata": {"name": deployment, "namespace": "eksa-packages", "generation": 1},
+            "spec": {"replicas": 0, "template": {"spec": {"containers": [{"name": "controller", "env": environment}]}}},
+            "status": {"observedGeneration": 1},
+        }
+        self.objects[self.key(self.deployment)] = self.deployment
+
+    @staticmethod
+    def key(item: dict[str, Any]) -> tuple[str, str, str]:
+        return item["kind"], item["metadata"].get("namespace", ""), item["metadata"]["name"]
+
+    def get(self, path: str) -> dict[str, Any] | None:
+        namespace = path.partition("/namespaces/")[2].partition("/")[0]
+        plural, name = path.split("/")[-2:]
+        for kind, place, known in self.objects:
+            if (f"{kind.lower()}s", known) == (plural, name) and place in ("", namespace):
+                return self.objects[kind, place, known]
+        return None
+
+    def find(self, item: dict[str, Any]) -> dict[str, Any] | None:
+        found = self.objects.get(self.key(item))
+        if found is None and self.made_meanwhile and self.key(self.made_meanwhile) == self.key(item):
+            self.objects[self.key(item)], self.made_meanwhile = self.made_meanwhile, None
+        return found
+
+    def items(self, path: str) -> list[dict[str, Any]]:
+        return [item for item in self.objects.values() if item["kind"] == "Package" and "/packages" in path]
+
+    def create(self, item: dict[str, Any]) -> dict[str, Any]:
+        if self.key(item) in self.objects:
+            raise ContentError("already exists", artifact=item["metadata"]["name"])
+        return self.apply(item)
+
+    def apply(self, item: dict[str, Any]) -> dict[str, Any]:
+        if self.refusing.get(item["kind"], 0):
+            self.refusing[item["kind"]] -= 1
+            raise ContentError("the signature does not hold", artifact=item["metadata"]["name"])
+        self.applied.append(item)
+        stored = {**item, "metadata": {**item["metadata"], "resourceVersion": str(len(self.applied))}}
+        if item["kind"] != "Deployment":
+            self.objects[self.key(item)] = stored
+        return stored
+
+    def merge(self, path: str, patch: dict[str, Any]) -> None:
+        found = self.get(path)
+        assert found is not None
+        for name in patch["data"]:
+            del found["data"][name]
+
+    def kube_version(self) -> str:
+        return self.version
+
+    def secrets(self) -> dict[tuple[str, str], dict[str, str]]:
+        return secrets_of(list(self.objects.values()))
+
+
+def fed(cluster: Held, wanted: Feed) -> dict[tuple[str, str], str]:
+    """What became of the objects, by kind and name."""
+    _, done = feed(cast("Any", cluster), wanted, wait=Wait(1, [].append, threading.Event()))
+    return {(item.kind, item.name): item.outcome for item in done}
+
+
+def test_a_bundle_that_the_controller_fetched_meanwhile_is_there_and_no_failure(wanted: Feed) -> None:
+    cluster = Held(deployment="bundlectl-controller", own="site")
+    bundle = next(item for item in feed_objects(wanted) if item["kind"] == "PackageBundle")
+    cluster.made_meanwhile = bundle
+    assert fed(cluster, wanted)["PackageBundle", "v1-33-7"] == "unchanged"
+    other = Held(deployment="bundlectl-controller", own="site")
+    changed = json.loads(json.dumps(bundle))
+    changed["spec"]["packages"][0]["name"] = "another"
+    other.made_meanwhile = changed
+    with pytest.raises(ContentError, match="another bundle of that name"):
+        fed(other, wanted)
+
+
+@pytest.mark.parametrize(("key", "admitted"), [("MFkwNew", True), ("", False)])
+def test_what_a_pod_refuses_that_leaves_with_the_key_before_is_asked_again(
+    wanted: Feed, monkeypatch: pytest.MonkeyPatch, key: str, *, admitted: bool
+) -> None:
+    monkeypatch.setattr("controller.packages_state._LOOK", 0.01)
+    cluster = Held(deployment="bundlectl-controller", own="site")
+    cluster.refusing = {"PackageBundle": 2, "PackageBundleController": 1}
+    if admitted:
+        found = fed(cluster, replace(wanted, public_key=key))
+        assert (found["PackageBundle", "v1-33-7"], found["PackageBundleController", "site"]) == ("created", "created")
+    else:
+        with pytest.raises(ContentError, match="does not hold"):
+            fed(cluster, wanted)
+    assert ("Deployment" in {item["kind"] for item in cluster.applied}) is admitted
+
+
+AWS = aws_key("PackageBundle")
+
+
+@pytest.mark.parametrize(
+    ("deployment", "held", "key", "becomes"),
+    [
+        ("bundlectl-controller", "", "site", "site"),
+        ("bundlectl-controller", "site", "site", None),
+        ("bundlectl-controller", "site", "", None),
+        ("bundlectl-controller", "site", "aws", ""),
+        ("bundlectl-controller", "", "aws", None),
+        ("bundlectl-controller", "aws", "aws", None),
+        ("eks-anywhere-packages", "", "aws", "aws"),
+        ("eks-anywhere-packages", "aws", "aws", None),
+        ("eks-anywhere-packages", "site", "aws", "aws"),
+    ],
+)
+def test_the_controller_gets_the_key_that_the_bundle_is_signed_with(
+    wanted: Feed, deployment: str, held: str, key: str, becomes: str | None
+) -> None:
+    assert AWS is not None
+    known = {"": "", "site": "MFkwSite", "aws": AWS.key.base64()}
+    cluster = Held(deployment=deployment, own="site")
+    (container,) = cluster.deployment["spec"]["template"]["spec"]["containers"]
+    container["env"].append({"name": "EKSA_PUBLIC_KEY", "value": known[held]})
+    fed(cluster, replace(wanted, public_key=known[key]))
+    written = [
+        item["spec"]["template"]["spec"]["containers"][0]["env"][0]["value"]
+        for item in cluster.applied
+        if item["kind"] == "Deployment"
+    ]
+    assert written == ([] if becomes is None else [known[becomes]])
+
+
+def test_a_cluster_whose_bundle_is_refused_still_reaches_the_registry_that_it_has(wanted: Feed) -> None:
+    before = replace(wanted, registry="second.example", credential=LOGIN)
+    secrets = [item for item in feed_objects(before) if item["kind"] == "Secret"]
+    cluster = Held(*secrets, deployment="bundlectl-controller", own="site")
+    cluster.refusing = {"PackageBundle": 1}
+    with pytest.raises(ContentError, match="does not hold"):
+        fed(cluster, wanted)
+    shared = ("eksa-packages", "registry-mirror-cred")
+    found, had = cluster.secrets(), secrets_of(secrets)
+    assert found[shared][".dockerconfigjson"] == had[shared][".dockerconfigjson"]
+    assert {key: value for key, value in found.items() if key != shared} == {
+        key: value for key, value in had.items() if key != shared
+    }
+    fed(cluster, wanted)
+    assert cluster.secrets()["eksa-packages", "registry-mirror-secret"]["ENDPOINT"] == wanted.registry
+
+
+def test_a_workload_cluster_keeps_the_login_that_it_has_from_the_cluster_of_the_controller(wanted: Feed) -> None:
+    (held, *_) = (
+        item for item in feed_objects(replace(wanted, credential=LOGIN, authorities="PEM")) if is_mirror(item)
+    )
+    cluster = Held(held, deployment="bundlectl-controller")
+    fed(cluster, wanted)
+    given = cluster.secrets()["eksa-packages-site", "registry-mirror-secret"]
+    assert (given["USERNAME"], given["CACERTCONTENT"]) == (LOGIN.username, "PEM")
+
+
+def is_mirror(item: dict[str, Any]) -> bool:
+    return bool(item["kind"] == "Secret" and item["metadata"]["name"] == "registry-mirror-secret")
+
+
+@pytest.mark.parametrize(("own", "reaches"), [("site", True), ("mgmt", False)])
+def test_no_login_is_put_where_the_packages_of_another_cluster_would_go(
+    wanted: Feed, own: str, *, reaches: bool
+) -> None:
+    space = {"kind": "Namespace", "metadata": {"name": "apps"}}
+    asked = {**package("greeter", "eksa-packages-site"), "kind": "Package"}
+    asked["spec"]["targetNamespace"] = "apps"
+    cluster = Held(space, asked, deployment="eks-anywhere-packages", own=own)
+    fed(cluster, replace(wanted, credential=LOGIN))
+    assert (("apps", "registry-mirror-cred") in cluster.secrets()) is reaches
+
+
+def test_packages_beside_the_controller_leave_the_logins_of_all_clusters_as_they_are(wanted: Feed) -> None:
+    asked = {**package("greeter", "eksa-packages-site"), "kind": "Package"}
+    asked["spec"]["targetNamespace"] = "eksa-packages"
+    space = {"kind": "Namespace", "metadata": {"name": "eksa-packages"}}
+    cluster = Held(space, asked, deployment="eks-anywhere-packages", own="site")
+    given = replace(wanted, credential=LOGIN, authorities="PEM")
+    fed(cluster, given)
+    shared = secrets_of(feed_objects(given, "aws"))["eksa-packages", "registry-mirror-cred"]
+    assert cluster.secrets()["eksa-packages", "registry-mirror-cred"] == shared
+
+
+def test_what_is_stale_of_a_cluster_is_taken_away_and_nothing_that_came_meanwhile(wanted: Feed) -> None:
+    cluster = Held(deployment="eks-anywhere-packages", own="site")
+    fed(cluster, replace(wanted, credential=LOGIN, authorities="PEM", skip_verify=True))
+    shared = cluster.objects["Secret", "eksa-packages", "registry-mirror-cred"]
+    asked, taken = cluster.find, []
+
+    def find(item: dict[str, Any]) -> dict[str, Any] | None:
+        if item["kind"] == "Secret":
+            shared["data"]["field_ca.crt"] = "UEVN"  # the controller writes that of another cluster
+        return asked(item)
+
+    def merge(path: str, patch: dict[str, Any]) -> None:
+        taken.append((path.rpartition("/")[2], sorted(patch["data"])))
+
+    cluster.find, cluster.merge = find, merge  # type: ignore[method-assign]
+    fed(cluster, replace(wanted, registry="second.example"))
+    assert taken == [("registry-mirror-cred", ["site_ca.crt", "site_insecure"])]
+
+
+@pytest.mark.parametrize("which", ["bundlectl-controller", "eks-anywhere-packages"])
+def test_a_bundle_for_another_kubernetes_is_refused_before_anything_is_written(wanted: Feed, which: str) -> None:
+    cluster = Held(deployment=which, own="site")
+    cluster.version = "1.34"
+    with pytest.raises(ContentError, match=r"is for Kubernetes 1\.33, and site runs 1\.34"):
+        fed(cluster, wanted)
+    assert cluster.applied == []
+    other = Held(deployment=which)
+    other.version = "1.34"
+    assert fed(other, wanted)["PackageBundleController", "site"] == "created", "of a workload cluster it is not known"
 
 
 def test_packages_that_are_awss_from_now_on_are_let_go(wanted: Feed) -> None:

@@ -1,7 +1,10 @@
-"""What is checked before helm installs anything, and what is waited for."""
+"""What is checked before helm installs anything, and what is left alone."""
 
 from __future__ import annotations
 
+import base64
+import gzip
+import json
 import threading
 import time
 from dataclasses import replace
@@ -10,7 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from bundlectl.errors import ContentError, InterruptError, MissingError
+from bundlectl.errors import ContentError, MissingError, UsageError, VerificationError
 from bundlectl.operations import Session
 from bundlectl.operations.packages import FoundBundle, PackagePlace, bundles_in_registry
 from bundlectl.operations.request import SourceRequest
@@ -20,17 +23,18 @@ from bundles.package_bundle import render_package_bundle
 from bundles.plan import Naming
 from bundles.schema import parse_model
 from bundles.schema.package_bundle import BundledPackage, PackageBundle, PackageImage, PackageSource, PackageVersion
-from controller import packages_state
 from controller.charts import ChartFetcher
 from controller.helm import HelmError
 from controller.local import LocalRequest, install_locally, prepare, uninstall_locally
-from controller.packages_state import Wait, wait_until_gone, wait_until_installed
+from controller.packages_state import Wait
 from controller.releases import Release, Revision
 from mirror.oci.digest import Digest
 from mirror.remote import Credential
 from tests.unit.bundlectl.operations.packages import PackageSite
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     from controller.packages_cluster import ClusterAccess
     from registry_fixtures.registry import ServedRegistry
 
@@ -43,34 +47,55 @@ class Access:
     def __init__(self, *namespaces: str) -> None:
         self.namespaces = namespaces
         self.runs = "1.33"
-        self.packages: list[list[dict[str, Any]]] = []
-        self.there: Release | None = None
+        self.releases: list[Release | None] = [None]
+        """Of ``base``, as they are found one time after the other; others are not there."""
+        self.marked: list[int] = []
+        self.applied: list[dict[str, Any]] = []
         self.kubeconfig = Path("kubeconfig")
 
     def release(self, namespace: str, name: str) -> Release | None:
-        assert (namespace, name) == ("base-system", "base")
-        return self.there
+        if (namespace, name) != ("base-system", "base"):
+            return None
+        return self.releases.pop(0) if len(self.releases) > 1 else self.releases[0]
+
+    def mark_ready(self, _namespace: str, _name: str, revision: int) -> None:
+        self.marked.append(revision)
 
     def get(self, path: str) -> dict[str, Any] | None:
-        return {} if path.rpartition("/")[2] in self.namespaces else None
+        return {"data": {}} if path.rpartition("/")[2] in self.namespaces else None
+
+    def apply(self, document: dict[str, Any]) -> None:
+        self.applied.append(document)
 
     def kube_version(self) -> str:
         return self.runs
 
-    def items(self, path: str) -> list[dict[str, Any]]:
-        assert path.endswith("/namespaces/eksa-packages-site/packages")
-        return self.packages.pop(0) if len(self.packages) > 1 else self.packages[0]
-
 
 class Helm:
-    """Notes what it is told to do."""
+    """Notes what it is told to do; ``begin`` gets the labels of what is installed, and may fail."""
 
-    def __init__(self) -> None:
+    def __init__(self, begin: Callable[[Mapping[str, str]], None] = lambda _: None) -> None:
         self.did: list[tuple[Any, ...]] = []
+        self.begin = begin
 
-    def install(self, _target: object, name: str, chart: Path, _values: object, **_labels: object) -> None:
+    def install(
+        self,
+        _target: object,
+        name: str,
+        chart: Path,
+        _values: object,
+        *,
+        labels: Mapping[str, str],
+        description: str,
+    ) -> None:
         assert chart.is_file()
+        assert description
         self.did.append(("install", name))
+        self.begin(labels)
+
+    def manifest(self, _target: object, name: str, *, revision: int | None) -> str:
+        self.did.append(("manifest", name, revision))
+        return ""
 
     def rollback(self, _target: object, name: str, revision: int) -> None:
         self.did.append(("rollback", name, revision))
@@ -212,10 +237,14 @@ def there(status: str, *, began: float = 0.0, chart: str = "base", **labels: str
 
 def installed(found: FoundBundle, folder: Path, release: Release) -> list[tuple[Any, ...]]:
     access, helm = Access(*ALL), Helm()
-    access.there = release
-    releases = prepared(found, BASE, access, folder)
-    install_locally(releases, helm=cast("Any", helm), access=as_access(access), wait=None)
+    access.releases = [release]
+    install(found, folder, access, helm)
     return helm.did
+
+
+def install(found: FoundBundle, folder: Path, access: Access, helm: Helm, **options: Any) -> list[dict[str, Any]]:
+    releases = prepared(found, BASE, access, folder)
+    return install_locally(releases, helm=cast("Any", helm), access=as_access(access), **{"wait": None, **options})
 
 
 def test_a_helm_that_works_at_a_release_is_not_disturbed_and_one_that_was_killed_is_undone(
@@ -233,15 +262,130 @@ def test_a_release_of_a_chart_whose_name_only_begins_so_is_anothers(found: Found
         installed(found, tmp_path, there("deployed", chart="base-2"))
 
 
+def test_a_release_of_another_tool_is_left_alone_though_its_chart_is_of_that_name(
+    found: FoundBundle, tmp_path: Path
+) -> None:
+    theirs = Release(revisions=(Revision(number=1, status="deployed"),), chart="base")
+    with pytest.raises(ContentError, match="and was not installed by packages install --from"):
+        installed(found, tmp_path, theirs)
+    kept = prepared(found, WANTED, with_base(theirs), tmp_path)
+    assert [one.name for one in kept if one.is_there] == ["base"], "what others need stays, whoever keeps it"
+
+
+def with_base(release: Release) -> Access:
+    access = Access(*ALL, "here")
+    access.releases = [release]
+    return access
+
+
+def test_what_another_helm_began_since_it_was_looked_at_is_not_undone(found: FoundBundle, tmp_path: Path) -> None:
+    access, helm = Access(*ALL), Helm()
+    begun = Revision(number=1, status="pending-install", bundle="v1-33-1", began=time.time())
+    access.releases = [None, Release(revisions=(begun,), chart="base")]
+    with pytest.raises(HelmError, match=r"a helm works at it since \d+ s \(pending-install\)"):
+        install(found, tmp_path, access, helm)
+    assert helm.did == []
+
+
+@pytest.mark.parametrize("ours", [True, False])
+def test_only_what_this_run_made_is_rolled_back(found: FoundBundle, tmp_path: Path, *, ours: bool) -> None:
+    access = Access(*ALL)
+    before = Revision(number=1, status="deployed", bundle="v1-33-1", ready=True)
+    access.releases = [Release(revisions=(before,), chart="base")]
+
+    def fail(labels: Mapping[str, str]) -> None:
+        holder = labels["bundlectl.dev/holder"] if ours else ""
+        made = Revision(number=2, status="failed" if ours else "pending-upgrade", holder=holder)
+        access.releases = [Release(revisions=(before, made), chart="base")]
+        raise HelmError("it did not go", artifact="base")
+
+    helm = Helm(fail)
+    with pytest.raises((HelmError, ContentError), match="it did not go") as refused:
+        install(found, tmp_path, access, helm)
+    assert helm.did == [("install", "base"), *([("rollback", "base", 1)] if ours else [])]
+    assert ("was rolled back to revision 1" in refused.value.message) is ours
+    told = "what ran before runs again" if ours else "what is there stays as it is"
+    assert told in str(refused.value.hint)
+
+
+@pytest.mark.parametrize("newest", [True, False])
+def test_a_run_waits_for_its_own_revision_and_notes_that_it_was_ready_unless_another_followed(
+    found: FoundBundle, tmp_path: Path, *, newest: bool
+) -> None:
+    access = Access(*ALL)
+
+    def make(labels: Mapping[str, str]) -> None:
+        holder = labels["bundlectl.dev/holder"]
+        made = [Revision(number=number, status="superseded", holder=holder) for number in ((1,) if newest else (1, 2))]
+        access.releases = [Release(revisions=tuple(made), chart="base")]
+
+    helm = Helm(make)
+    (done,) = install(found, tmp_path, access, helm, wait=Wait(5.0, lambda _: None, threading.Event()))
+    assert (done["outcome"], helm.did[-1], access.marked) == ("installed", ("manifest", "base", 1), [1] * newest)
+
+
+def test_a_login_is_added_to_those_that_the_namespace_has(found: FoundBundle, tmp_path: Path) -> None:
+    access, asked = Access(*ALL, "registry-mirror-cred"), []
+
+    def make(held: Mapping[str, Any] | None) -> dict[str, Any]:
+        asked.append(held)
+        return {"kind": "Secret", "metadata": {"name": "registry-mirror-cred"}}
+
+    install(found, tmp_path, access, Helm(), pull_secret=make)
+    assert asked == [{"data": {}}]
+    assert access.applied[0]["metadata"] == {"name": "registry-mirror-cred", "namespace": "base-system"}
+
+
+def test_what_others_need_is_asked_for_no_values_once_it_is_there(
+    found: FoundBundle, site: PackageSite, tmp_path: Path
+) -> None:
+    schema = base64.b64encode(gzip.compress(json.dumps({"type": "object", "required": ["title"]}).encode())).decode()
+    *others, base = found.bundle.spec.packages
+    (version,) = base.source.versions
+    gone = (PackageImage(repository="tools/gone", digest=f"sha256:{'0' * 64}"),)
+    picky = PackageVersion(name=version.name, digest=version.digest, images=gone, schema=schema)
+    source = PackageSource(repository="base", versions=(picky,))
+    needing = _bundle(site, (*others, BundledPackage(name="base", source=source)))
+    with pytest.raises(ContentError, match=r'base 1\.0\.0: .*"title" is a required property') as refused:
+        prepared(needing, WANTED, Access(*ALL, "here"), tmp_path)
+    assert "install it first" in str(refused.value.hint)
+    access, helm = with_base(there("deployed")), Helm()
+    releases = prepared(needing, WANTED, access, tmp_path)
+    access.releases = [None]
+    with pytest.raises(MissingError, match="base-system/base: was there, and went away meanwhile"):
+        install_locally(releases, helm=cast("Any", helm), access=as_access(access), wait=None)
+    assert helm.did == []
+
+
+def test_nothing_is_installed_from_a_bundle_whose_signature_leaves_out_its_digests(
+    found: FoundBundle, tmp_path: Path
+) -> None:
+    with pytest.raises(VerificationError, match="its signature leaves out the digests of charts or images"):
+        prepared(replace(found, trust="declared"), WANTED, Access(*ALL, "here"), tmp_path)
+
+
+@pytest.mark.parametrize(("name", "namespace"), [("", "apps"), ("a,b", "apps"), ("a", ""), ("a", "../kube-system")])
+def test_what_no_release_is_called_is_not_looked_for(name: str, namespace: str) -> None:
+    with pytest.raises(UsageError, match="cannot be the name of a") as refused:
+        uninstall_locally((name,), namespace, helm=cast("Any", Helm()), access=as_access(Access()))
+    assert "--" not in str(refused.value.hint), "to delete has no option that names a release"
+
+
 def test_what_a_controller_took_over_is_not_taken_away() -> None:
     access, helm = Access(), Helm()
     for labels in ({}, {"bundle": "v1-33-1", "owner": "uid"}):
-        access.there = there("deployed", **labels)
+        access.releases = [there("deployed", **labels)]
         with pytest.raises(ContentError, match="was not installed by packages install --from"):
             uninstall_locally(("base",), "base-system", helm=cast("Any", helm), access=as_access(access))
-    access.there = there("deployed", bundle="v1-33-1")
+    access.releases = [there("deployed", bundle="v1-33-1")]
     uninstall_locally(("base",), "base-system", helm=cast("Any", helm), access=as_access(access))
     assert helm.did == [("uninstall", "base")]
+
+
+@pytest.mark.parametrize("wrong", [{"release": "A b"}, {"release": "-x"}, {"namespace": "a/b"}])
+def test_names_that_are_none_are_told_as_usage(found: FoundBundle, tmp_path: Path, wrong: dict[str, str]) -> None:
+    with pytest.raises(UsageError, match="cannot be the name of a"):
+        prepared(found, replace(WANTED, **wrong), Access(*ALL, "here"), tmp_path)
 
 
 def test_a_bundle_for_another_kubernetes_is_refused(found: FoundBundle, tmp_path: Path) -> None:
@@ -281,77 +425,3 @@ def test_a_bundle_that_nobody_published_is_missing(site: PackageSite) -> None:
     with Session() as session, pytest.raises(MissingError) as refused:
         bundles_in_registry(request, Naming.parse(site.to), session=session)
     assert "bundlectl mirror packages:VERSION" in str(refused.value.hint)
-
-
-def package(state: str, version: str = "", **more: Any) -> dict[str, Any]:
-    status = {"state": state, "currentVersion": version, **more}
-    return {"metadata": {"name": "a", "generation": 2}, "spec": {"packageName": "A"}, "status": status}
-
-
-def waited(*steps: list[dict[str, Any]], seconds: float = 30.0) -> list[str]:
-    access, told = Access(), []
-    access.packages = list(steps)
-    wait = Wait(seconds, told.append, threading.Event())
-    wait_until_installed(as_access(access), "site", {"a": PackageVersion(name="1.1", digest="sha256:11")}, wait)
-    return told
-
-
-def test_an_installation_is_followed_until_the_wanted_version_is_the_one_that_runs() -> None:
-    seen: dict[str, Any] = {"observedGeneration": 2, "spec": {"packageName": "A"}}
-    done = package("installed", "1.1", source={"digest": "sha256:11"}, **seen)
-    told = waited(
-        [],
-        [package("installed", "1.0", observedGeneration=1)],
-        [package("updating", "1.0", targetVersion="1.1", detail="1 of 2 pods are ready")],
-        [package("installed", "1.1", observedGeneration=1)],
-        [package("installed", "1.1", spec={"packageName": "A", "config": "old: 1"})],
-        [package("installed", "1.1", source={"digest": "sha256:10"}, **seen)],  # of the bundle before
-        [done],
-    )
-    assert told == ["a: installed 1.0", "a: updating 1.1, 1 of 2 pods are ready", "a: installed 1.1"]
-
-
-def test_a_package_that_was_rolled_back_is_not_waited_for_any_longer() -> None:
-    condition = {"type": "Ready", "status": "False", "reason": "RolledBack", "message": "no pod was ready"}
-    left = {"conditions": [{**condition, "observedGeneration": 2}], "targetVersion": "1.1 (latest)"}
-    with pytest.raises(ContentError, match="was rolled back: no pod was ready"):
-        waited([package("installed", "1.0", **left)])
-    earlier = package("installed", "1.0", **{**left, "targetVersion": "1.05 (latest)"})
-    assert waited([earlier], [package("installed", "1.1", observedGeneration=2)])[-1] == "a: installed 1.1"
-    with pytest.raises(MissingError, match=r"not installed within 0 s: a: installed 1\.0"):
-        waited([package("installed", "1.0", conditions=[{**condition, "observedGeneration": 1}])], seconds=0)
-
-
-@pytest.mark.parametrize(
-    ("reason", "kind"),
-    [("ChartNotVerified", ContentError), ("ConfigRefused", ContentError), ("ImagesMissing", MissingError)],
-)
-def test_what_is_not_what_it_should_be_ends_a_wait_otherwise_than_what_is_missing(reason: str, kind: type) -> None:
-    with pytest.raises(kind, match="not installed within 0 s: a: installing, told") as refused:
-        waited([refusal(reason)], seconds=0)
-    assert type(refused.value) is kind
-
-
-def refusal(reason: str, generation: int = 2) -> dict[str, Any]:
-    condition = {"type": "Ready", "status": "False", "reason": reason, "message": "why"}
-    return package("installing", detail="told", conditions=[{**condition, "observedGeneration": generation}])
-
-
-def test_a_refusal_that_stands_ends_a_wait_unless_it_may_be_about_what_was_before(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(packages_state, "_SETTLED", 0.0)
-    before, done = [package("installing")], [package("installed", "1.1", observedGeneration=2)]
-    with pytest.raises(ContentError, match=r"^refused: a: installing, told"):
-        waited(before, [refusal("ConfigRefused")])
-    for passing in ([refusal("ConfigRefused", 1)], [refusal("ImagesMissing")]):
-        assert waited(before, passing, done)[-1] == "a: installed 1.1"
-    assert waited([refusal("ConfigRefused")], done)[-1] == "a: installed 1.1"
-
-
-def test_a_wait_ends_when_it_is_cancelled() -> None:
-    access, cancelled = Access(), threading.Event()
-    access.packages = [[package("installing")]]
-    cancelled.set()
-    with pytest.raises(InterruptError):
-        wait_until_gone(as_access(access), "site", ["a"], Wait(30.0, lambda _: None, cancelled))

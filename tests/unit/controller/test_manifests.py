@@ -34,6 +34,13 @@ def test_secrets_are_named_one_by_one_and_nothing_is_allowed_to_all() -> None:
             assert (rule["resources"], rule["resourceNames"]) == (["serviceaccounts"], ["package-installer"])
 
 
+def test_of_the_kinds_packages_alone_are_made_or_changed_outside_of_the_controllers_own_namespace() -> None:
+    everywhere = next(item for item in controller_objects(WANTED) if item["kind"] == "ClusterRole")
+    changing = [rule for rule in rules([everywhere]) if {"create", "patch", "update", "delete"} & set(rule["verbs"])]
+    changed = {resource for rule in changing for resource in rule["resources"] if not resource.endswith("/status")}
+    assert changed == {"packages", "events", "validatingwebhookconfigurations"}
+
+
 def test_the_secret_of_a_workload_cluster_alone_may_be_read_besides() -> None:
     objects = installation(WANTED)
     outside = [item for item in objects if item["metadata"].get("namespace") == "eksa-system"]

@@ -13,6 +13,7 @@ import pytest
 import yaml
 from jsonschema import Draft202012Validator
 
+from bundlectl.cli import packages_sources, running
 from bundlectl.cli.environment import read_environment
 from bundlectl.operations import Session
 from bundlectl.operations.packages import bundles_in_registry, choose_version
@@ -146,8 +147,38 @@ def test_a_package_is_described_with_images_dependencies_and_values(
     assert (absent.exit_code, "Package nothing is not in the bundle (v1-33-7)" in absent.err) == (4, True)
 
 
-def test_a_package_is_generated_as_awss_tool_generates_it(
+def test_a_package_that_only_some_bundles_have_is_described_as_those_have_it(
     bundlectl: Run, site: PackageSite, trusted: tuple[str, str]
+) -> None:
+    where = ("--registry", site.to, *trusted)
+    for name, bundles in (("greeter", ["v1-33-7"]), ("base", ["v1-32-3", "v1-33-7"])):
+        document = described(bundlectl("packages", "describe", name, *where, "-o", "json"), "packages-describe")
+        assert [package["bundle"] for package in document["packages"]] == bundles
+    absent = bundlectl("packages", "describe", "base", "nothing", *where)
+    assert (absent.exit_code, "Package nothing is not in the bundle" in absent.err) == (4, True), absent.err
+
+
+def test_a_bundle_whose_signature_leaves_out_its_digests_is_not_shown_as_signed(
+    bundlectl: Run, site: PackageSite, trusted: tuple[str, str], tmp_path: Path
+) -> None:
+    bundle = yaml.safe_load((tmp_path / "v1-33-7.yaml").read_text())
+    bundle["metadata"] |= {"name": "v1-33-8", "annotations": {}}
+    loose = tmp_path / "loose.yaml"
+    loose.write_text(yaml.safe_dump(bundle))
+    excluded = ("--exclude", ".spec.packages[].source.versions[].digest")
+    signed = tmp_path / "signed.yaml"
+    made = bundlectl("sign", loose, "--key", tmp_path / "site.key", *excluded, "--out", signed)
+    assert made.exit_code == 0, made.err
+    assert bundlectl("package-bundle", "push", signed, "--to", site.to, *trusted).exit_code == 0
+    where = ("--registry", site.to, "--kube-version", "v1-33-8", *trusted)
+    listed = bundlectl("packages", "list", *where)
+    assert "v1-33-8, Kubernetes 1.33, trust: declared, from " in listed.err
+    document = described(bundlectl("packages", "describe", "base", *where, "-o", "json"), "packages-describe")
+    assert document["packages"][0]["trust"] == "declared"
+
+
+def test_a_package_is_generated_as_awss_tool_generates_it(
+    bundlectl: Run, site: PackageSite, trusted: tuple[str, str], tmp_path: Path
 ) -> None:
     where = ("--registry", site.to, "--kube-version", "1.33", *trusted)
     generate = ("packages", "generate", "greeter", "--cluster", "site", *where)
@@ -158,8 +189,11 @@ def test_a_package_is_generated_as_awss_tool_generates_it(
         "metadata": {"name": "generated-greeter", "namespace": "eksa-packages-site"},
         "spec": {"packageName": "Greeter", "config": "title: a=b\nreplicas: 2\n"},
     }
+    binary = tmp_path / "values.yaml"
+    binary.write_bytes(b"title: caf\xe9\n")
     for options, code, told in (
         ((), 3, '(root): "title" is a required property'),
+        (("--values", binary), 3, "is not UTF-8"),
         (("--set", "title=x", "--set", "more=1"), 3, "Additional properties are not allowed"),
         (("--set", "title"), 2, "is not of the form KEY=VALUE"),
         (("--set", "title=x", "-n", "Not A Name"), 2, "cannot be the name of a package"),
@@ -176,12 +210,15 @@ def test_a_package_is_generated_as_awss_tool_generates_it(
         (("list", "--registry", "a.example", "--store", "b"), "name two places"),
         (("list", "--registry", "https://a.example"), "is a URL"),
         (("list", "--registry", "a.example", "--kube-version", "latest"), "neither a Kubernetes version"),
+        (("list", "--registry", "a.example", "--cluster", "b"), "give one"),
         (("describe",), "no package named"),
+        (("describe", "x", "--store", "a", "--cluster", "b"), "give one"),
         (("install", "harbor"), "nothing says who installs it"),
         (("install", "harbor", "--cluster", "a", "--from", "b.example"), "are two ways"),
         (("install", "harbor", "--cluster", "a", "--create-namespace"), "are for --from"),
         (("install", "harbor", "--cluster", "a", "--helm", "/helm"), "are for --from"),
         (("delete", "harbor", "--local"), "nothing says whose packages are meant"),
+        (("delete", "harbor", "--local", "--cluster", "a", "--target-namespace", "b"), "are two ways"),
     ],
 )
 def test_wrong_usage_is_told(bundlectl: Run, arguments: tuple[str, ...], told: str) -> None:
@@ -197,6 +234,34 @@ def test_the_first_kubeconfig_that_is_named_counts_else_the_users_own(tmp_path: 
 def test_without_a_kubeconfig_the_cluster_is_asked_for(bundlectl: Run, tmp_path: Path) -> None:
     ran = bundlectl("packages", "list", "--cluster", "site")
     assert (ran.exit_code, str(tmp_path / "absent") in ran.err, "--kubeconfig" in ran.err) == (1, True, True), ran.err
+
+
+KUBECONFIG = """\
+current-context: a
+clusters: [{name: a, cluster: {server: %s}}]
+contexts: [{name: a, context: {cluster: a, user: a}}]
+users: [{name: a, user: {token: x}}]
+"""
+
+
+@pytest.mark.parametrize("content", ["a: [", "- a", "text", "", "\xff", KUBECONFIG % 5])
+def test_a_kubeconfig_that_is_none_is_told(bundlectl: Run, tmp_path: Path, content: str) -> None:
+    (tmp_path / "absent").write_bytes(content.encode("latin-1"))
+    ran = bundlectl("packages", "list", "--cluster", "site", "-o", "json")
+    told = "the kubeconfig cannot be used" in ran.document["error"]["message"]
+    assert (ran.exit_code, told, "--kubeconfig" in ran.document["error"]["hint"]) == (1, True, True), ran.err
+
+
+def test_where_no_api_server_answers_it_is_told_which_and_by_what_kubeconfig(bundlectl: Run, tmp_path: Path) -> None:
+    kubeconfig = tmp_path / "absent"
+    kubeconfig.write_text(KUBECONFIG % "'https://127.0.0.1:1'")
+    error = bundlectl("packages", "delete", "a", "--cluster", "site", "-o", "json").document["error"]
+    assert error["artifact"].startswith("https://127.0.0.1:1/apis/packages.eks.amazonaws.com/")
+    assert (str(kubeconfig) in error["hint"], error["exitCode"]) == (True, 1)
+
+
+def test_helm_is_killed_before_a_command_that_is_stopped_leaves() -> None:
+    assert packages_sources._LOOK + packages_sources._GRACE < running._GRACE
 
 
 def test_without_the_package_for_clusters_it_is_told_what_to_install(
@@ -223,9 +288,24 @@ def test_a_dry_run_of_feeding_prints_what_would_be_applied_and_no_password(
     }
     assert "EKSA_PUBLIC_KEY=MFkw" in made.err
     assert ("PackageBundle", "v1-33-7") in objects
-    assert set(objects["Secret", "registry-mirror-secret"]["data"].values()) == {"KGhpZGRlbik="}
+    assert set(objects["Secret", "registry-mirror-secret"]["data"].values()) == {"(hidden)"}
     other = bundlectl(*feed, "--kube-version", "1.33", "--map", f"{'public.ecr.aws/eks-anywhere'}=elsewhere")
     assert (other.exit_code, "elsewhere" in other.err) == (4, True), other.err
+
+
+def test_no_cluster_is_fed_a_bundle_whose_signature_leaves_out_its_digests(
+    bundlectl: Run, site: PackageSite, trusted: tuple[str, str], tmp_path: Path
+) -> None:
+    loose = tmp_path / "v1-33-8.yaml"
+    loose.write_text((tmp_path / "v1-33-7.yaml").read_text().replace("v1-33-7", "v1-33-8"))
+    excluded = ("--exclude", ".spec.packages[].source.versions[].digest")
+    made = bundlectl("sign", loose, "--key", tmp_path / "site.key", "--out", loose, *excluded)
+    assert made.exit_code == 0, made.err
+    pushed = bundlectl("package-bundle", "push", loose, "--to", site.to, *trusted)
+    assert pushed.exit_code == 0, pushed.err
+    feed = ("controller", "feed", "--registry", site.to, "--cluster", "site", "--dry-run", *trusted)
+    fed = bundlectl(*feed, "--bundle-version", "v1-33-8")
+    assert (fed.exit_code, "leaves out the digests" in fed.err) == (3, True), fed.err
 
 
 def test_login_and_authority_go_from_the_options_into_the_secrets(

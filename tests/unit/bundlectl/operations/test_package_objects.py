@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from bundlectl.errors import UsageError
 from bundlectl.operations.package_objects import generate_package, package_namespace, read_values
+from controller.configuration import read_config
 
 
 @pytest.mark.parametrize(
@@ -38,7 +39,22 @@ def test_a_value_is_what_it_looks_like(pairs: tuple[str, ...], values: dict[str,
 
 
 @pytest.mark.parametrize(
-    "pairs", [("a",), ("=b",), ("a..b=c",), (".a=b",), ("a.=b",), ("a=[1",), ("a=b", "a.c=d"), ("a.c=d", "a=b")]
+    "pairs",
+    [
+        ("a",),
+        ("=b",),
+        ("a..b=c",),
+        (".a=b",),
+        ("a.=b",),
+        ("a=[1",),
+        ("a=b", "a.c=d"),
+        ("a.c=d", "a=b"),
+        ("a=[NaN]",),
+        ("a=[-Infinity]",),
+        ("a=[1e999]",),
+        ("a=\udcff",),
+        ("\udcff=a",),
+    ],
 )
 def test_what_is_no_value_is_told(pairs: tuple[str, ...]) -> None:
     with pytest.raises(UsageError, match="--set"):
@@ -88,6 +104,18 @@ def test_the_configuration_is_text_that_says_the_same() -> None:
     assert yaml.safe_load(made["spec"]["config"]) == values
     assert (made["metadata"]["namespace"], made["spec"]["packageVersion"]) == ("eksa-packages-site", "1.0")
     assert "config" not in generate_package("Greeter", name="hello", namespace="x")["spec"]
+
+
+TEXTS = st.text(st.characters(blacklist_categories=("Cs",)))
+LIKE_NUMBERS = st.text("0123456789abexo_.+-:ynYN~")
+
+
+@given(st.dictionaries(TEXTS | LIKE_NUMBERS, TEXTS | LIKE_NUMBERS, max_size=3))
+@example({"\x85": "a\u2028b", "x": "\u2029"})
+@example({"image": "12e4", "mode": "0o17", "half": "-.5", "answer": "y", "1e3": "1_e3"})
+def test_a_controller_reads_the_texts_that_were_given(values: dict[str, str]) -> None:
+    made = generate_package("Greeter", name="hello", namespace="x", values=values)
+    assert read_config(made["spec"].get("config", ""), origin="hello") == values
 
 
 @pytest.mark.parametrize("name", ["", "Upper", "a_b", "-a", "a-", "a" * 64, "a\n"])
