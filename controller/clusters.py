@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import binascii
 import os
-import re
 import tempfile
 import threading
 import time
@@ -19,6 +18,7 @@ from controller.api import path_of
 from controller.configuration import plain_value
 from controller.connecting import connect
 from controller.encoding import encode_json
+from controller.values import is_object_name
 from mirror.filesystem import mapped_errors, write_all
 
 if TYPE_CHECKING:
@@ -40,7 +40,6 @@ _KEPT: Final = 500
 """Clusters that are remembered, with those that there are not."""
 _HURRY: Final = 5.0
 """Seconds that a cluster may take to say its version."""
-_NAME: Final = re.compile(r"[a-z0-9]([-.a-z0-9]{0,251}[a-z0-9])?")
 _TOP: Final = {"apiVersion", "kind", "preferences", "current-context", "clusters", "users", "contexts"}
 _ALLOWED: Final = {
     "cluster": {"server", "certificate-authority-data", "tls-server-name"},
@@ -203,7 +202,7 @@ class Clusters:
         if name == self.own:
             return Cluster(self._api, self._kubeconfig, name, kube_version(self._api.within(_HURRY)))
         origin = f"the Secret {_SECRETS}/{name[:100]}-kubeconfig"
-        if not _NAME.fullmatch(name):
+        if not is_object_name(name):
             # Whoever calls the webhook may ask for any name, and it becomes part of paths.
             raise MissingError("cannot be there: no cluster is called so", artifact=origin)
         secret = self._api.find(path_of("v1", "secrets", namespace=_SECRETS, name=f"{name}-kubeconfig"))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from bundlectl.errors import ConfigError, UsageError
 from controller.configuration import MIRROR_SECRET, PULL_SECRET
-from controller.mirrors import docker_login, read_settings
+from controller.mirrors import docker_login, pull_data, read_settings
 from controller.values import HOME_NAMESPACE
 from mirror.http.addresses import origin_of
 from mirror.remote import Credential
@@ -93,16 +93,14 @@ def pull_secret_of(wanted: Feed, shared: Mapping[str, Any], namespace: str) -> d
         namespace: where pods are.
     """
     login = _auths(shared["data"]["config.json"]).get(wanted.registry)
-    docker = json.dumps({"auths": {wanted.registry: login} if login else {}}, sort_keys=True)
-    authority = {"ca.crt": _encoded(wanted.authorities.strip())} if wanted.authorities.strip() else {}
-    return _secret(PULL_SECRET, namespace, {".dockerconfigjson": _encoded(docker), **authority}, _DOCKER)
+    data = pull_data({wanted.registry: login} if login else {}, wanted.authorities.strip())
+    return _secret(PULL_SECRET, namespace, data, _DOCKER)
 
 
 def pull_secret(registry: str, credential: Credential, held: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """What pods pull images from a registry with, for any namespace; logins to others that are ``held`` stay."""
     auths = _auths(((held or {}).get("data") or {}).get(".dockerconfigjson"))
-    docker = _encoded(json.dumps({"auths": {**auths, registry: docker_login(credential)}}, sort_keys=True))
-    return _secret(PULL_SECRET, "", {".dockerconfigjson": docker}, _DOCKER)
+    return _secret(PULL_SECRET, "", pull_data({**auths, registry: docker_login(credential)}, ""), _DOCKER)
 
 
 def _auths(encoded: str | None) -> dict[str, Any]:

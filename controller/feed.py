@@ -304,7 +304,10 @@ def _refuse_other(access: ClusterAccess, wanted: Feed) -> None:
 
 
 def _apply(access: ClusterAccess, item: dict[str, Any]) -> FedObject:
-    before = access.find(item)
+    return _apply_over(access.find(item), access, item)
+
+
+def _apply_over(before: dict[str, Any] | None, access: ClusterAccess, item: dict[str, Any]) -> FedObject:
     after = access.apply(item)
     if before is None:
         return _told(item, "created")
@@ -347,13 +350,13 @@ def _apply_secret(access: ClusterAccess, item: dict[str, Any], cluster: str) -> 
     """Apply a Secret. Its type cannot be changed, and AWS's chart makes some of its own type."""
     held = access.find(item)
     if held is None:
-        return _apply(access, item)
+        return _apply_over(held, access, item)
     # To apply takes away what one has written oneself alone, and AWS's goes by a file's being there.
     beyond = [key for key in keys_of(cluster) if key in (held.get("data") or {}) and key not in item["data"]]
     if beyond:
         path = path_of("v1", "secrets", namespace=item["metadata"]["namespace"], name=item["metadata"]["name"])
         access.merge(path, {"data": dict.fromkeys(beyond)})
-    told = _apply(access, {**item, "type": held.get("type", item["type"])})
+    told = _apply_over(held, access, {**item, "type": held.get("type", item["type"])})
     return _told(item, "changed") if beyond else told
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn
 
 from bundlectl.errors import ContentError, MissingError, UsageError
+from bundlectl.operations.package_objects import object_name
 from bundlectl.operations.packages import check_digests, choose_version
 from bundles.package_bundle import check_dependencies
 from controller.api import ClusterError, path_of
@@ -119,9 +120,9 @@ def prepare(
     if found.place is None:
         raise ContentError("charts are installed from a registry", artifact=found.origin)
     check_digests(found.trust, name=found.name)
-    _named(request.release, "release")
+    _check_release(request.release)
     if request.namespace:
-        _named(request.namespace, "namespace")
+        object_name(request.namespace, "namespace")
     runs = access.kube_version()
     if found.kube_version not in ("", runs):
         raise ContentError(
@@ -199,11 +200,11 @@ def _check_namespace(namespace: str, access: ClusterAccess, where: str, *, neede
         )
 
 
-def _named(text: str, what: Literal["release", "namespace"]) -> None:
-    """Refuse what the user says, and cannot be the name of that."""
-    if not (_RELEASE.fullmatch(text) if what == "release" else is_namespace(text)):
+def _check_release(text: str) -> None:
+    """Refuse what the user says, and helm calls no release."""
+    if not _RELEASE.fullmatch(text):
         raise UsageError(
-            f"{text[:100]!r} cannot be the name of a {what}",
+            f"{text[:100]!r} cannot be the name of a release",
             hint="it has lower-case letters, digits and - inside; nothing was changed",
         )
 
@@ -377,9 +378,9 @@ def uninstall_locally(names: tuple[str, ...], namespace: str, *, helm: Helm, acc
         HelmError: helm failed.
         ClusterError: the API server does not answer, or refuses.
     """
-    _named(namespace, "namespace")
+    object_name(namespace, "namespace")
     for name in names:
-        _named(name, "release")
+        _check_release(name)
     there = {name: access.release(namespace, name) for name in names}
     for name, found in there.items():
         if found is not None and (found.owner or not found.last.bundle):

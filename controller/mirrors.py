@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from controller.api import Api
 
-__all__ = ["Mirror", "MirrorSettings", "Mirrors", "docker_login", "read_settings"]
+__all__ = ["Mirror", "MirrorSettings", "Mirrors", "docker_login", "pull_data", "read_settings"]
 
 _BELIEVED: Final = 20.0
 """Seconds for which a Secret is not read again: so soon does a new password count."""
@@ -57,11 +57,15 @@ class MirrorSettings:
         """The data of a pull secret, in base64: docker's ``config.json``, the CA beside it; None without a login."""
         if not (self.endpoint and self.username and self.password):
             return None
-        login = docker_login(Credential(self.username, self.password))
-        data = {".dockerconfigjson": json.dumps({"auths": {self.endpoint: login}}, sort_keys=True)}
-        if self.authority:
-            data["ca.crt"] = self.authority
-        return {name: base64.b64encode(text.encode()).decode() for name, text in data.items()}
+        return pull_data({self.endpoint: docker_login(Credential(self.username, self.password))}, self.authority)
+
+
+def pull_data(auths: Mapping[str, Any], authority: str) -> dict[str, str]:
+    """What a pull secret holds: the logins as docker's ``config.json`` has them, and beside it the CA, where one is."""
+    data = {".dockerconfigjson": json.dumps({"auths": auths}, sort_keys=True)}
+    if authority:
+        data["ca.crt"] = authority
+    return {name: base64.b64encode(text.encode()).decode() for name, text in data.items()}
 
 
 def docker_login(credential: Credential) -> dict[str, str]:

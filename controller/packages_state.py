@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -13,7 +12,7 @@ from bundlectl.operations.packages import NAME_THE_KEY, check_digests, trust_of_
 from bundles.verify import accept
 from controller.api import ClusterError, path_of
 from controller.packages_cluster import package_path
-from controller.values import Package, PackageBundle, PackageBundleController
+from controller.values import Package, PackageBundle, PackageBundleController, is_object_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -39,8 +38,6 @@ __all__ = [
 _LOOK: Final = 0.5
 """Seconds between two looks while something is waited for."""
 _EVENTS: Final = 10
-_NAME: Final = re.compile(r"[a-z0-9]([-.a-z0-9]{0,251}[a-z0-9])?", re.ASCII)
-"""What objects are called: a path of the API that ends with nothing means all of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,6 +272,6 @@ def delete_packages(access: ClusterAccess, cluster: str, names: Iterable[str]) -
     namespace = package_namespace(cluster)
     wanted = tuple(names)
     for name in wanted:
-        if not _NAME.fullmatch(name):
+        if not is_object_name(name):
             raise UsageError(f"{name[:100]!r} cannot be the name of a package", hint="nothing was deleted")
     return {name: access.delete(package_path("Package", name, namespace)) for name in wanted}

@@ -48,6 +48,7 @@ HOME_NAMESPACE: Final = "eksa-packages"
 """Where bundles and PackageBundleControllers live; Packages do in ``eksa-packages-CLUSTER``."""
 INTERNAL_ANNOTATION: Final = "anywhere.eks.aws.com/internal"
 _LABEL: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?", re.ASCII)
+_NAME: Final = re.compile(r"[a-z0-9](?:[-.a-z0-9]{0,251}[a-z0-9])?", re.ASCII)
 _NOT_SIGNED: Final = ("managedFields", "selfLink")
 _DURATION: Final = re.compile(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)(ns|us|µs|μs|ms|s|m|h)")
 _SECONDS: Final = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
@@ -74,6 +75,11 @@ def namespace_of(cluster: str) -> str:
 def is_namespace(text: str) -> bool:
     """Whether a namespace can be called so (RFC 1123): a path of the API may be made of nothing else."""
     return _LABEL.fullmatch(text) is not None
+
+
+def is_object_name(text: str) -> bool:
+    """Whether an object can be called so: a path of the API that ends with nothing means all of them."""
+    return _NAME.fullmatch(text) is not None
 
 
 def parse_duration(text: str) -> float | None:

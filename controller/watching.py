@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import threading
 import time
 from typing import TYPE_CHECKING, Any, Final
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from bundlectl.errors import BundlectlError
 from controller.api import pages_of, path_of
 from controller.crds import PLURALS
-from controller.values import API_VERSION
+from controller.values import API_VERSION, is_object_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,7 +24,6 @@ _SOON: Final = 2.0
 """Seconds that an API server may take which waits for us itself."""
 _AVOIDED: Final = 10.0
 """Seconds for which an API server that did not answer soon is not asked so again."""
-_KEY: Final = re.compile(r"[a-z0-9][-.a-z0-9]{0,252}/[a-z0-9][-.a-z0-9]{0,252}", re.ASCII)
 
 
 class Objects(threading.Thread):
@@ -87,7 +85,8 @@ class Objects(threading.Thread):
             ClusterError: refused, or no answer soon.
         """
         # Whoever calls the webhook may ask for any name, and it becomes part of a path.
-        if _KEY.fullmatch(key) is None or time.monotonic() < self._unasked_until:
+        namespace, _, name = key.partition("/")
+        if not (is_object_name(namespace) and is_object_name(name)) or time.monotonic() < self._unasked_until:
             return False
         before = self.get(key)
         try:

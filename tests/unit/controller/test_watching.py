@@ -84,6 +84,12 @@ def started(server: Server, told: Told) -> Objects:
     return objects
 
 
+def known(objects: Objects, key: str) -> dict[str, Any]:
+    found = objects.get(key)
+    assert found is not None
+    return found
+
+
 def ended(objects: Objects, server: Server) -> None:
     objects.stop()
     server.events.put(None)
@@ -99,10 +105,8 @@ def test_all_pages_are_listed_and_changes_followed(told: Told) -> None:
     assert objects.all("m") == []
     server.events.put({"type": "MODIFIED", "object": item("a", 60, replicas=2)})
     assert told.next() == ("n/a", True, True)
-    found = objects.get("n/a")
-    assert found is not None
-    assert found["spec"] == {"replicas": 2}
-    assert "managedFields" not in found["metadata"]
+    assert known(objects, "n/a")["spec"] == {"replicas": 2}
+    assert "managedFields" not in known(objects, "n/a")["metadata"]
     server.events.put({"type": "DELETED", "object": item("b", 61)})
     assert told.next() == ("n/b", True, False)
     assert objects.get("n/b") is None
@@ -118,9 +122,7 @@ def test_what_a_write_was_answered_with_is_not_undone_by_an_older_event(told: To
     server.events.put({"type": "MODIFIED", "object": item("a", 65)})
     server.events.put({"type": "ADDED", "object": item("c", 71)})
     assert told.next()[0] == "n/c"
-    found = objects.get("n/a")
-    assert found is not None
-    assert found["spec"] == {"replicas": 3}
+    assert known(objects, "n/a")["spec"] == {"replicas": 3}
     ended(objects, server)
 
 
@@ -192,9 +194,7 @@ def test_a_cluster_that_was_restored_from_a_backup_is_believed_though_its_versio
     server.events.put(ClusterError("no answer", artifact="x", status=0))
     assert told.next() == ("n/a", True, True)
     assert told.next() == ("n/b", True, False)
-    found = objects.get("n/a")
-    assert found is not None
-    assert found["spec"] == {"replicas": 1}
+    assert known(objects, "n/a")["spec"] == {"replicas": 1}
     server.events.put({"type": "MODIFIED", "object": item("a", 9, replicas=2)})
     assert told.next() == ("n/a", True, True)
     ended(objects, server)
@@ -207,9 +207,7 @@ def test_a_restored_cluster_is_believed_though_its_versions_have_overtaken_what_
     server.items, server.version = [item("a", 7, replicas=1), item("b", 41)], "1000000050"
     server.events.put(ClusterError("no answer", artifact="x", status=0))
     assert told.next() == ("n/a", True, True)
-    found = objects.get("n/a")
-    assert found is not None
-    assert found["spec"] == {"replicas": 1}
+    assert known(objects, "n/a")["spec"] == {"replicas": 1}
     server.events.put({"type": "ADDED", "object": item("c", 1000000051)})
     assert told.next()[0] == "n/c"  # and nothing of b, which is as it was
     ended(objects, server)
@@ -227,9 +225,7 @@ def test_a_list_does_not_undo_what_a_later_write_was_answered_with(told: Told) -
         assert not threading.Event().wait(0.01)
     server.events.put({"type": "ADDED", "object": item("c", 91)})
     assert told.next() == ("n/c", False, True)
-    found = objects.get("n/a")
-    assert found is not None
-    assert found["spec"] == {"replicas": 3}
+    assert known(objects, "n/a")["spec"] == {"replicas": 3}
     ended(objects, server)
 
 
